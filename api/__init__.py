@@ -1,0 +1,1 @@
+"""How it is served: the console script, and later the REST service."""

@@ -1,0 +1,78 @@
+"""Fresh random text whose length in tokens depends on the vocabulary.
+
+Takes a seeded generator, gives short lines of words, letters, digits and emoji in many scripts. Every line begins and ends
+with a letter or digit, so that joined lines never merge and their token counts add up (measured: exactly, over 11 kinds of
+line and 6 chat templates). Pure: the same generator state gives the same line, and nothing is ever taken from a stock of
+fixed sentences that a router could learn to recognise.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+
+_ZWJ = ("👨‍👩‍👧‍👦", "👩🏽‍💻", "🏳️‍🌈", "❤️‍🔥", "🧑‍🚀", "🏴‍☠️", "👁️‍🗨️", "🙆🏻‍♀️", "👨🏿‍🦰", "🧎🏾‍♂️")
+"""Emoji joined by zero-width joiners: single signs to a reader, 2 to 13 tokens to a vocabulary."""
+
+_MATH = "∑∏∫√∞≤≥≠≈∂∇∈∉⊂∪∩∀∃αβγδ"
+
+
+@cache
+def words(language: str) -> tuple[str, ...]:
+    """The word list of `language` (english, korean or chinese). Raises KeyError for another."""
+    text = (resources.files("fingerprints") / "data" / "words.toml").read_text(encoding="utf-8")
+    return tuple(tomllib.loads(text)[language].split())
+
+
+def _sample(rng: random.Random, alphabet: str, n: int) -> str:
+    return "".join(rng.choice(alphabet) for _ in range(n))
+
+
+def _block(rng: random.Random, first: int, last: int, n: int) -> str:
+    return "".join(chr(rng.randint(first, last)) for _ in range(n))
+
+
+_KINDS: dict[str, Callable[[random.Random], str]] = {
+    "english_upper": lambda r: " ".join(r.sample(words("english"), 5)).upper(),
+    "english_camel": lambda r: "".join(word.capitalize() for word in r.sample(words("english"), 5)),
+    "korean_words": lambda r: " ".join(r.sample(words("korean"), 6)),
+    "chinese_words": lambda r: "".join(r.sample(words("chinese"), 8)),
+    "hangul": lambda r: _block(r, 0xAC00, 0xD7A3, 10),
+    "digits": lambda r: " ".join(_sample(r, string.digits, r.randint(2, 9)) for _ in range(5)) + " x",
+    "letters": lambda r: _sample(r, string.ascii_lowercase, 30),
+    "upper_letters": lambda r: _sample(r, string.ascii_uppercase, 24),
+    "cyrillic": lambda r: _block(r, 0x0430, 0x044F, 24),
+    "amharic": lambda r: _block(r, 0x1200, 0x1246, 10),
+    "fullwidth": lambda r: _block(r, 0xFF21, 0xFF3A, 12),
+    "math": lambda r: "x" + _sample(r, _MATH, 14) + "x",
+    "emoji_zwj": lambda r: "x" + "".join(r.choice(_ZWJ) for _ in range(3)) + "x",
+    "georgian": lambda r: _block(r, 0x10D0, 0x10F0, 16),
+    "devanagari": lambda r: _block(r, 0x0915, 0x0938, 16),
+}
+
+
+def kinds() -> tuple[str, ...]:
+    """Names of the kinds of line that `line` can make."""
+    return tuple(_KINDS)
+
+
+def line(kind: str, rng: random.Random) -> str:
+    """One fresh line of `kind`, 10 to 60 characters, drawn from `rng`. Raises KeyError for an unknown kind."""
+    return _KINDS[kind](rng)
+
+
+def echo_text(rng: random.Random) -> str:
+    """Fresh words for a "repeat exactly" question: 60 to 120 characters that small models can copy too.
+
+    Mixed so that vocabularies disagree early and often: capitals and joined capitals split differently in every vocabulary,
+    Korean words in most; runs of random letters and digits are left out because weak models do not copy them.
+    """
+    english = rng.sample(words("english"), 9)
+    pieces = [" ".join(english[:3]).upper(), "".join(w.capitalize() for w in english[3:6]), " ".join(english[6:9]).upper()]
+    if rng.random() < 0.5:
+        pieces.insert(rng.randrange(3), " ".join(rng.sample(words("korean"), 3)))
+    return " ".join(pieces)

@@ -1,0 +1,39 @@
+"""What a probe is built from: the claim, the seed and the sizes that the suite sets. Plain data, no secrets."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from fingerprints.catalog import Claim
+
+RECOUNTERS = ("o200k", "cl100k")
+"""Vocabularies with which honest gateways recount usage (tiktoken's two); the null hypothesis allows both for any claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that the questions and their reading depend on, besides the replies."""
+
+    seed: int
+    claim: Claim | None
+    """None where nothing is claimed (`identify`)."""
+    usage_rounds: int = 2
+    echo_trials: int = 3
+    alpha: float = 0.01
+
+    def rng(self, purpose: str) -> random.Random:
+        """A generator for one purpose, the same for the same seed whatever else was drawn."""
+        return random.Random(f"truename/{self.seed}/{purpose}")  # noqa: S311 - questions need to be fresh, not secret
+
+    @property
+    def claimed_tokenizer(self) -> str | None:
+        """Vocabulary of the claimed model, None where nothing is claimed or no vocabulary is known for it."""
+        return self.claim.tokenizer if self.claim is not None else None
+
+    @property
+    def allowed_counters(self) -> tuple[str, ...]:
+        """Vocabularies that may honestly have produced the usage counts of the claimed model; empty without one."""
+        if self.claimed_tokenizer is None:
+            return ()
+        return (self.claimed_tokenizer, *(name for name in RECOUNTERS if name != self.claimed_tokenizer))

@@ -1,0 +1,57 @@
+"""Which probes an audit asks, in what order and how much: quick, standard, deep.
+
+Takes a suite's name and the claim, gives the probes ready to plan their questions. Order is cost per information: prompt
+counts first (one output token each), text channels after. The sizes are data; their digest goes into every report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from fingerprints.catalog import Claim
+from probes import counts, echo, truncation, usage
+from probes.plan import Plan
+from probes.probe import Probe
+from probes.stream import StreamProbe
+from probes.truncation import TruncationProbe
+from probes.usage import UsageProbe
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Sizes of one suite. `max_requests` is the contract's ceiling; early stopping usually ends far below it."""
+
+    name: str
+    max_requests: int
+    usage_rounds: int
+    echo_trials: int
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=3),
+        Suite("standard", max_requests=60, usage_rounds=2, echo_trials=6),
+        Suite("deep", max_requests=300, usage_rounds=6, echo_trials=24),
+    )
+}
+
+
+def build(suite: Suite, claim: Claim | None, seed: int, alpha: float) -> tuple[Probe, ...]:
+    """The suite's probes in the order in which they ask."""
+    plan = Plan(seed=seed, claim=claim, usage_rounds=suite.usage_rounds, echo_trials=suite.echo_trials, alpha=alpha)
+    return (UsageProbe(plan), TruncationProbe(plan), StreamProbe(plan))
+
+
+def digest(suite: Suite) -> str:
+    """SHA-256 (hex) over everything that decides the questions besides seed and signatures."""
+    decisive = {
+        "suite": asdict(suite),
+        "usage": [usage.HEAD, usage.TAIL, usage.QUESTIONS_PER_ROUND, usage.LINES_PER_QUESTION, usage.POOL_LINES_PER_KIND, usage.MARGIN],
+        "counts": [counts.BACKGROUND, counts.SPAN, counts.ROUND_BOUND, counts.NATIVE_PRIOR, counts.RECOUNT_PRIOR],
+        "echo": [truncation.INSTRUCTION, echo.CANDIDATES, echo.SHORTEST_CUT, echo.LONGEST_CUT],
+        "truncation": [truncation.OFF_CANONICAL, {str(k): v for k, v in truncation.SHIFTS.items()}, truncation.TRIAL_BOUND],
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,155 @@
+"""Where does a repeated string stop when the endpoint may only write k tokens?
+
+The cut is made by the engine that generates, so it speaks of the vocabulary of the *model*, whatever the gateway reports as
+usage; forging it means generating more and cutting again with another tokenizer. Strings that the model does not copy are
+"not tested". Claude's boundaries are unknown, so this channel never contradicts a Claude claim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fingerprints import tokenizers
+from probes import echo
+from probes.counts import log_mean_exp
+from probes.plan import Plan
+from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
+
+INSTRUCTION = "Repeat this string exactly: "
+OFF_CANONICAL = 0.08
+"""Probability that a copy ends elsewhere: models sometimes write a word in other pieces than their tokenizer would."""
+SHIFTS = {0: 0.8, -1: 0.1, 1: 0.05, -2: 0.05}
+"""Tokens by which an engine's limit may be off, and how likely: a hidden first token, an end token that counts or not."""
+TRIAL_BOUND = 30.0
+"""Largest likelihood ratio that one string may contribute."""
+ENOUGH = 2
+"""Copies needed before the channel counts as tested."""
+
+
+class TruncationProbe:
+    """Compares the ends of truncated copies with every vocabulary whose boundaries are known."""
+
+    name = "truncation"
+    block = Block.TOKENIZER
+    reads: tuple[str, ...] = ("truncation",)
+    goal = "Where do copies of fresh strings stop at a token limit? The engine that writes makes this cut, not the gateway."
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.names = echo.bounded_vocabularies()
+
+    def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
+        """All strings at once; nothing more after that."""
+        if any(reply.ask.probe == self.name for reply in replies):
+            return []
+        planned = echo.plan_cuts(self.plan.seed, self.plan.echo_trials, self.names)
+        return [
+            Ask(
+                probe=self.name,
+                key=f"truncation/{i}",
+                messages=(("user", INSTRUCTION + cut.text),),
+                max_tokens=cut.tokens,
+                payload=cut.text,
+                stream=True,
+            )
+            for i, cut in enumerate(planned, start=1)
+        ]
+
+    def read(self, replies: Sequence[Reply]) -> Evidence:
+        """Evidence from the copies that are copies."""
+        mine = [reply for reply in replies if reply.ask.probe == self.name]
+        aligned = [(reply.ask.key, echo.align(reply, reply.ask.max_tokens)) for reply in mine]
+        echoes = [(key, copy) for key, copy in aligned if isinstance(copy, echo.Echo)]
+        if len(echoes) < ENOUGH:
+            why = next((copy for _, copy in aligned if isinstance(copy, str)), "no string was sent")
+            return Evidence(self.name, self.block, tested=False, why_not=why, requests=len(mine))
+        logs = {name: sum(_log_likelihood(name, copy) for _, copy in echoes) for name in self.names}
+        none = sum(-math.log(len(copy.text)) for _, copy in echoes)
+        claimed = self.plan.claimed_tokenizer
+        best = self._best([copy for _, copy in echoes])
+        keys = tuple(key for key, _ in echoes)
+        log_e = 0.0
+        if claimed in self.names:
+            denominator = sum(_log_null(claimed, copy) for _, copy in echoes)
+            ratio = log_mean_exp([logs[name] for name in self.names if name != claimed]) - denominator
+            bound = len(echoes) * math.log(TRIAL_BOUND)
+            log_e = min(bound, max(-bound, ratio))
+        supports = claimed is not None and best == claimed
+        findings = []
+        if claimed in self.names and best is not None and best != claimed and log_e > 0:
+            text = f"Truncated copies end where the vocabulary {best} ends, not where {claimed} of the claimed model would."
+            findings.append(Finding("tokenizer-mismatch", "strong", text, keys))
+        return Evidence(
+            channel=self.name,
+            block=self.block,
+            tested=True,
+            log_e=log_e,
+            log_likelihood=bounded(logs, none, len(echoes) * math.log(TRIAL_BOUND)),
+            best=best,
+            supports_claim=supports,
+            discriminating=self._discriminating([copy for _, copy in echoes]) if supports else 0,
+            rounds=len(echoes),
+            requests=len(mine),
+            findings=tuple(findings),
+            measured=tuple(self._row(key, copy) for key, copy in echoes),
+        )
+
+    def _best(self, copies: Sequence[echo.Echo]) -> str | None:
+        """The vocabulary whose cuts all copies match at one common shift; None for none or for a tie without the claim."""
+        exact = [name for name in self.names if any(all(_end(name, c, shift) == c.length for c in copies) for shift in SHIFTS)]
+        unshifted = [name for name in exact if all(_end(name, c, 0) == c.length for c in copies)]
+        for names in (unshifted, exact):
+            if self.plan.claimed_tokenizer in names:
+                return self.plan.claimed_tokenizer
+            if len(names) == 1:
+                return names[0]
+        return None
+
+    def _discriminating(self, copies: Sequence[echo.Echo]) -> int:
+        """Copies that separate the claimed vocabulary from the one that is hardest to tell from it among the separable."""
+        claimed = self.plan.claimed_tokenizer
+        apart = [
+            sum(_end(name, copy, 0) != copy.length for copy in copies)  # the copies end where the claim says
+            for name in self.names
+            if name != claimed
+        ]
+        return min((n for n in apart if n > 0), default=0)
+
+    def _row(self, key: str, copy: echo.Echo) -> JSON:
+        return {
+            "key": key,
+            "limit": copy.tokens,
+            "measured": copy.length,
+            "predicted": {name: _end(name, copy, 0) for name in self.names},
+        }
+
+
+def bounded(logs: dict[str, float], none: float, bound: float) -> dict[str, float]:
+    """Log likelihoods per vocabulary (unknown boundaries and unknown vocabularies at `none`), cut off at `bound` below the best."""
+    full = {name: logs.get(name, none) for name in (*tokenizers.names(), "unknown")}
+    peak = max(full.values())
+    return {name: max(value - peak, -bound) for name, value in full.items()}
+
+
+def _end(name: str, copy: echo.Echo, shift: int, lead: str | None = None) -> int | None:
+    """Where vocabulary `name` ends after the limit plus `shift` tokens, in visible characters; None past the text's end."""
+    ends = echo.cuts(name, copy.lead if lead is None else lead, copy.text)
+    index = copy.tokens - 1 + shift
+    return ends[index] if 0 <= index < len(ends) else None
+
+
+def _density(hit: bool, copy: echo.Echo) -> float:
+    return (1.0 - OFF_CANONICAL) * hit + OFF_CANONICAL / len(copy.text)
+
+
+def _log_likelihood(name: str, copy: echo.Echo) -> float:
+    """Log probability that a model of vocabulary `name` ends the copy here, averaged over engine shifts."""
+    return math.log(sum(prior * _density(_end(name, copy, shift) == copy.length, copy) for shift, prior in SHIFTS.items()))
+
+
+def _log_null(name: str, copy: echo.Echo) -> float:
+    """The largest log probability under any allowed engine: any shift, and leading blanks that the server stripped."""
+    leads = {copy.lead, copy.lead + " ", copy.lead + "\n"}
+    hit = any(_end(name, copy, shift, lead) == copy.length for shift in SHIFTS for lead in leads)
+    return math.log(_density(hit, copy))

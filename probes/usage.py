@@ -1,0 +1,248 @@
+"""Prompt-token arithmetic: how many tokens does the endpoint say that fresh random text has?
+
+Asks the same short message twice without a payload (the baseline) and then with payloads whose counts differ for every known
+vocabulary; differences cancel the chat template and any constant hidden prompt. Gives evidence about the tokenizer that
+*counts*, which a gateway may honestly have chosen: what it may do is in the null hypothesis, so counts alone contradict a
+claim only where they match, on fresh strings twice, a vocabulary that no honest gateway counts with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from fingerprints import strings, tokenizers
+from probes.counts import RECOUNT_PRIOR, ROUND_BOUND, Fit, background, fit, log_mean_exp
+from probes.plan import RECOUNTERS, Plan
+from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
+from probes.separation import Question, choose
+
+HEAD = "Read these lines, then answer with the word OK only.\n"
+TAIL = "\nAnswer: OK"
+QUESTIONS_PER_ROUND = 4
+LINES_PER_QUESTION = 2
+POOL_LINES_PER_KIND = 3
+MARGIN = 8.0
+"""Tokens by which every pair of vocabularies must differ at the worst common scale, in every round, before it is sent."""
+UNKNOWN_RESIDUAL = 3.0
+"""Tokens; counts further than this from every known vocabulary at its best scale are an unknown tokenizer's. Unlisted
+vocabularies miss every signature by 10 or more (research: leave-one-out over 27 families)."""
+JITTER_LIMIT = 6
+"""Tokens; where identical requests differ by more, the endpoint injects something random and the counts say nothing."""
+
+
+def message(payload: str) -> str:
+    """The user message that carries `payload`."""
+    return f"{HEAD}{payload}{TAIL}"
+
+
+@lru_cache(maxsize=4)
+def _base_counts(names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(tokenizers.vocabulary(name).count(message("")) for name in names)
+
+
+def predicted(payload: str, names: tuple[str, ...]) -> tuple[int, ...]:
+    """Tokens that `payload` adds to the baseline message, per vocabulary in `names`."""
+    text = message(payload)
+    base = _base_counts(names)
+    return tuple(tokenizers.vocabulary(name).count(text) - base[i] for i, name in enumerate(names))
+
+
+@lru_cache(maxsize=512)
+def plan_rounds(plan_seed: int, rounds: int, names: tuple[str, ...]) -> tuple[tuple[Question, ...], ...]:
+    """The questions of every round: a function of the seed and the installed vocabularies alone, never of the claim."""
+    chosen = []
+    for number in range(rounds):
+        rng = Plan(seed=plan_seed, claim=None).rng(f"usage/{number}")
+        pool = [strings.line(kind, rng) for kind in strings.kinds() for _ in range(POOL_LINES_PER_KIND)]
+        questions, _ = choose(
+            pool,
+            lambda text: predicted(text, names),
+            questions=QUESTIONS_PER_ROUND,
+            lines_each=LINES_PER_QUESTION,
+            margin=MARGIN,
+            rng=rng,
+        )
+        chosen.append(questions)
+    return tuple(chosen)
+
+
+class UsageProbe:
+    """Compares reported prompt tokens of fresh strings with every known vocabulary."""
+
+    name = "usage"
+    block = Block.TOKENIZER
+    reads: tuple[str, ...] = ("usage",)
+    goal = "Which vocabulary do the reported prompt tokens of fresh random text come from?"
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.names = tokenizers.names()
+
+    @property
+    def rounds(self) -> int:
+        """Rounds needed for the product of bounded likelihood ratios to be able to reach 1/alpha; at least two."""
+        return max(self.plan.usage_rounds, math.ceil(math.log(1.0 / self.plan.alpha) / math.log(ROUND_BOUND)))
+
+    def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
+        """First one baseline alone, then the second baseline with the first round, then one round at a time."""
+        asked = {reply.ask.key for reply in replies}
+        if "usage/base/1" not in asked:
+            return [self._ask("usage/base/1", "")]
+        if not any(reply.ok for reply in replies) or self._hopeless(replies):
+            return []
+        for number, questions in enumerate(plan_rounds(self.plan.seed, self.rounds, self.names), start=1):
+            asks = [self._ask(f"usage/{number}/{i}", question.text) for i, question in enumerate(questions, start=1)]
+            if number == 1:
+                asks.insert(0, self._ask("usage/base/2", ""))
+            left = [ask for ask in asks if ask.key not in asked]
+            if left:
+                return left
+        return []
+
+    def read(self, replies: Sequence[Reply]) -> Evidence:
+        """Evidence from all complete rounds so far."""
+        mine = [reply for reply in replies if reply.ask.probe == self.name]
+        answered = [reply for reply in mine if reply.ok]
+        if not answered:
+            return self._untested(mine, "no question was answered")
+        base = [_prompt_tokens(reply) for reply in answered if reply.ask.key.startswith("usage/base/")]
+        bases = [count for count in base if count is not None]
+        if not bases:
+            text = "The endpoint reports no prompt token counts, so what it bills cannot be compared with any tokenizer."
+            finding = Finding("usage-missing", "moderate", text, tuple(reply.ask.key for reply in answered))
+            return self._untested(mine, "the endpoint reports no prompt token counts", finding)
+        jitter = max(bases) - min(bases)
+        if jitter > JITTER_LIMIT:
+            why = f"two identical requests were counted {jitter} tokens apart, so something random is added to each"
+            return self._untested(mine, why)
+        rounds = self._complete_rounds(answered)
+        if not rounds:
+            return self._untested(mine, "too few questions were answered with a token count")
+        measured = [np.array([count - bases[0] for _, count in counts], dtype=np.float64) for counts in rounds]
+        if all(float(np.ptp(row)) == 0.0 for row in measured):
+            return self._untested(mine, "the endpoint reports the same count whatever is sent")
+        return self._conclude(mine, rounds, measured, float(jitter))
+
+    def _conclude(
+        self, mine: Sequence[Reply], rounds: Sequence[Sequence[tuple[Ask, int]]], measured: Sequence[np.ndarray], jitter: float
+    ) -> Evidence:
+        allowed = self.plan.allowed_counters
+        log_e = 0.0
+        totals = dict.fromkeys((*self.names, "unknown"), 0.0)
+        fits: list[dict[str, Fit]] = []
+        rows: list[JSON] = []
+        for asks, row in zip(rounds, measured, strict=True):
+            table = np.array([predicted(ask.payload, self.names) for ask, _ in asks], dtype=np.float64)
+            fitted = {name: fit(row, table[:, i], jitter) for i, name in enumerate(self.names)}
+            fits.append(fitted)
+            for name, value in self._attribution(fitted, background(len(row))).items():
+                totals[name] += value
+            if allowed:
+                others = [fitted[name].log_mixed for name in self.names if name not in allowed]
+                ratio = log_mean_exp(others) - max(fitted[name].log_scaled for name in allowed)
+                log_e += min(math.log(ROUND_BOUND), max(-math.log(ROUND_BOUND), ratio))
+            for j, (ask, _) in enumerate(asks):
+                counts = {name: int(table[j, i]) for i, name in enumerate(self.names)}
+                rows.append({"key": ask.key, "measured": int(row[j]), "predicted": counts})
+        best, scale = self._best(fits, jitter)
+        claimed = self.plan.claimed_tokenizer
+        supports = claimed is not None and best == claimed
+        recounted = claimed is not None and best in RECOUNTERS and best != claimed
+        keys = tuple(ask.key for counts in rounds for ask, _ in counts)
+        return Evidence(
+            channel=self.name,
+            block=self.block,
+            tested=True,
+            log_e=log_e if allowed else 0.0,
+            log_likelihood=totals,
+            best=best,
+            supports_claim=supports,
+            recounted=recounted,
+            discriminating=len(keys) if supports else 0,
+            rounds=sum(self._matches(f[best], jitter) for f in fits) if best is not None else 0,
+            requests=len(mine),
+            findings=tuple(self._findings(best, scale, fits, keys, jitter)),
+            measured=tuple(rows),
+        )
+
+    def _attribution(self, fitted: dict[str, Fit], none: float) -> dict[str, float]:
+        """Bounded log likelihood per vocabulary of the *model*: its own counts, or a gateway's recount with a common one."""
+        recount = max(fitted[name].log_mixed for name in RECOUNTERS)
+        logs = {
+            name: float(np.logaddexp(math.log(1.0 - RECOUNT_PRIOR) + f.log_mixed, math.log(RECOUNT_PRIOR / 2.0) + recount))
+            for name, f in fitted.items()
+        }
+        logs["unknown"] = float(np.logaddexp(math.log(1.0 - RECOUNT_PRIOR) + none, math.log(RECOUNT_PRIOR / 2.0) + recount))
+        peak = max(logs.values())
+        return {name: max(value - peak, -math.log(ROUND_BOUND)) for name, value in logs.items()}
+
+    def _matches(self, f: Fit, jitter: float) -> bool:
+        return min(f.residual, f.residual_scaled) <= UNKNOWN_RESIDUAL + 2.0 * jitter
+
+    def _best(self, fits: Sequence[dict[str, Fit]], jitter: float) -> tuple[str | None, float]:
+        """The vocabulary that fits every round within the limit, and its scale (exactly 1 where unscaled counts fit)."""
+        fitting = [name for name in self.names if all(self._matches(f[name], jitter) for f in fits)]
+        if not fitting:
+            return None, 1.0
+        best = max(fitting, key=lambda name: sum(f[name].log_mixed for f in fits))
+        if all(f[best].residual <= UNKNOWN_RESIDUAL + 2.0 * jitter for f in fits):
+            return best, 1.0
+        return best, float(np.mean([f[best].scale for f in fits]))
+
+    def _findings(
+        self, best: str | None, scale: float, fits: Sequence[dict[str, Fit]], keys: tuple[str, ...], jitter: float
+    ) -> list[Finding]:
+        claimed = self.plan.claimed_tokenizer
+        found = []
+        if best is None and claimed is not None:
+            text = (
+                f"The counts match no known vocabulary: the nearest misses by more than {UNKNOWN_RESIDUAL:g} tokens. "
+                "The claimed model's own counts, or a recount with o200k or cl100k, would fit."
+            )
+            found.append(Finding("tokenizer-mismatch", "weak", text, keys))
+        elif best is not None and claimed is not None and best not in self.plan.allowed_counters:
+            text = f"Counts of fresh strings match the vocabulary {best}, not {claimed} of the claimed model."
+            found.append(Finding("tokenizer-mismatch", "strong" if len(fits) > 1 else "moderate", text, keys))
+        elif best is not None and claimed is not None and best != claimed:
+            text = (
+                f"Counts match {best}, not {claimed} of the claimed model. Gateways that recount with {best} show this for any "
+                "model, so it is no contradiction by itself."
+            )
+            found.append(Finding("usage-recounted", "moderate", text, keys))
+        if best is not None and abs(scale - 1.0) > 0.01 + 0.02 * jitter:
+            percent = 100.0 * (scale - 1.0)
+            word = "above" if percent > 0 else "below"
+            text = f"Prompt tokens are reported {abs(percent):.1f} % {word} what the vocabulary {best} counts."
+            found.append(Finding("usage-inflated", "moderate", text, keys))
+        return found
+
+    def _complete_rounds(self, answered: Sequence[Reply]) -> list[list[tuple[Ask, int]]]:
+        """Per round, the (ask, prompt tokens) pairs; rounds with fewer than three counted questions are left out."""
+        by_round: dict[str, list[tuple[Ask, int]]] = {}
+        for reply in answered:
+            count = _prompt_tokens(reply)
+            number = reply.ask.key.split("/")[1]
+            if count is not None and number != "base":
+                by_round.setdefault(number, []).append((reply.ask, count))
+        return [by_round[number] for number in sorted(by_round) if len(by_round[number]) >= 3]
+
+    def _hopeless(self, replies: Sequence[Reply]) -> bool:
+        """Whether further rounds cannot help: no counts, or counts that do not move."""
+        answered = [reply for reply in replies if reply.ok]
+        if len(answered) < 1 + QUESTIONS_PER_ROUND:
+            return all(_prompt_tokens(reply) is None for reply in answered)
+        return not self.read(replies).tested
+
+    def _ask(self, key: str, payload: str) -> Ask:
+        return Ask(probe=self.name, key=key, messages=(("user", message(payload)),), max_tokens=1, payload=payload)
+
+    def _untested(self, mine: Sequence[Reply], why: str, *findings: Finding) -> Evidence:
+        return Evidence(self.name, self.block, tested=False, why_not=why, requests=len(mine), findings=findings)
+
+
+def _prompt_tokens(reply: Reply) -> int | None:
+    return reply.usage.prompt_tokens if reply.ok and reply.usage is not None else None

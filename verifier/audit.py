@@ -1,0 +1,243 @@
+"""The straight line: ask, read, decide, report.
+
+`audit` takes a base URL and a claim and gives a `Report`; `judge` draws the same conclusions again from a stored transcript,
+offline. Only the endpoint client does network I/O; everything from the transcript on is a pure function of the transcript
+and the installed signatures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fingerprints import catalog, signatures
+from fingerprints.catalog import Claim
+from probes import suite as suites
+from probes.probe import Evidence, Probe, Reply
+from verifier.decide import Verdict, decide
+from verifier.errors import CannotRunError, UsageError
+from verifier.report.model import Report, build
+from verifier.transcript import Digests, Header, Transcript
+from verifier.version import VERSION
+
+if TYPE_CHECKING:
+    from verifier.endpoint.client import EndpointClient
+    from verifier.target import Target
+
+DEFAULT_SUITE = "standard"
+DEFAULT_ALPHA = 0.01
+Progress = Callable[[Reply, Verdict | None], None]
+"""Called with every reply, and with the verdict so far after each round."""
+
+REMEDIES = {
+    "refused-key": "check the key in the variable that --api-key-env names (default TRUENAME_API_KEY)",
+    "not-found": "check the base URL (it usually ends in /v1) and --model",
+    "bad-request": "check --model, --wire and --body against the server's documentation",
+    "rate-limited": "try again later or with --concurrency 1",
+    "server-error": "the server fails on every request; try again later",
+    "unreachable": "check the URL and that the server is running",
+    "timeout": "raise --timeout or try again later",
+    "redirected": "give the final URL: redirects are never followed",
+    "bad-reply": "check that the base URL is an OpenAI-compatible API and not a web page",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the caller may set about an audit; defaults are the command line's."""
+
+    suite: str = DEFAULT_SUITE
+    seed: int | None = None
+    """None draws a fresh one: the questions must not be predictable."""
+    alpha: float = DEFAULT_ALPHA
+    early_stop: bool = True
+    max_requests: int | None = None
+    """None means the suite's own ceiling, which cannot be exceeded."""
+    max_tokens: int | None = None
+    timeout_s: float = 25.0
+    concurrency: int = 4
+
+    def checked(self) -> Settings:
+        """The same settings, or UsageError with one line on what is wrong."""
+        if self.suite not in suites.SUITES:
+            raise UsageError(f"there is no suite {self.suite!r}", f"choose one of {', '.join(suites.SUITES)}")
+        if not 1e-6 <= self.alpha <= 0.2:
+            raise UsageError(f"alpha {self.alpha:g} is out of range", "choose an error rate from 0.000001 to 0.2")
+        for name in ("max_requests", "max_tokens", "concurrency", "timeout_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name} must be positive", "give a number above 0, or leave it out")
+        if self.seed is not None and not 0 <= self.seed < 2**63:
+            raise UsageError("the seed is out of range", "give a whole number from 0 to 2^63 - 1")
+        return self
+
+
+async def audit_async(
+    base_url: str,
+    claim: str | None,
+    *,
+    family: str | None = None,
+    model: str | None = None,
+    api_key: str | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Audit an endpoint against a claimed model; without a claim, identify it. Raises TruenameError where it cannot run."""
+    from verifier.target import Target
+
+    target = Target.parse(base_url, _sent_model(model, claim), api_key=api_key)
+    return await audit_target(target, resolve_claim(claim, family), settings or Settings(), progress)
+
+
+def audit(
+    base_url: str,
+    claim: str | None,
+    *,
+    family: str | None = None,
+    model: str | None = None,
+    api_key: str | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """`audit_async` for callers without an event loop."""
+    return asyncio.run(
+        audit_async(base_url, claim, family=family, model=model, api_key=api_key, settings=settings, progress=progress)
+    )
+
+
+async def audit_target(target: Target, claim: Claim | None, settings: Settings, progress: Progress | None = None) -> Report:
+    """Audit a parsed target: the loop of rounds, stopped as soon as the decision stands, then `judge` on the transcript."""
+    from verifier.endpoint.client import EndpointClient, Limits
+    from verifier.endpoint.guard import cli_policy
+
+    settings = settings.checked()
+    chosen = suites.SUITES[settings.suite]
+    header = make_header(target, claim, settings)
+    limits = Limits(
+        timeout_s=settings.timeout_s, max_requests=header.max_requests, max_tokens=settings.max_tokens, concurrency=settings.concurrency
+    )
+    tell: Callable[[Reply], None] | None = (lambda reply: progress(reply, None)) if progress else None
+    async with EndpointClient(target, limits, cli_policy(), on_reply=tell) as client:
+        probes = suites.build(chosen, claim, header.seed, settings.alpha)
+        replies, stopped_early = await _ask_all(client, probes, header, progress)
+    transcript = Transcript(header, tuple(replies), stopped_early)
+    return conclude(transcript, transcript.to_bytes())
+
+
+async def _ask_all(
+    client: EndpointClient, probes: Sequence[Probe], header: Header, progress: Progress | None
+) -> tuple[list[Reply], bool]:
+    """Run the probes in order, round by round. Gives the replies and whether the decision ended the audit early."""
+    replies: list[Reply] = []
+    for probe in probes:
+        while asks := probe.next_round(read_by(probe, replies)):
+            answered = await client.ask_all(asks, retry_timeouts=bool(replies))
+            replies.extend(answered)
+            if not any(reply.ok for reply in replies):
+                raise could_not_run(replies, header.target["origin"])
+            verdict = decide([p.read(read_by(p, replies)) for p in probes], header.claim, header.alpha)
+            if progress and replies:
+                progress(replies[-1], verdict)
+            if verdict.outcome == "inconsistent" and header.early_stop:
+                return replies, True
+            if len(answered) < len(asks):
+                return replies, False  # the budget is spent
+    return replies, False
+
+
+def could_not_run(replies: Sequence[Reply], origin: str) -> CannotRunError:
+    """The error for an audit in which nothing was answered, from the first reply's own problem."""
+    error = next((reply.error for reply in replies if reply.error is not None), None)
+    kind, text = (error.kind, error.text) if error else ("unreachable", "no question was answered")
+    return CannotRunError(f"{origin}: {kind}: {text}", REMEDIES.get(kind, "check the URL and that the server is healthy"))
+
+
+def read_by(probe: Probe, replies: Sequence[Reply]) -> list[Reply]:
+    """The replies that `probe` reads."""
+    return [reply for reply in replies if reply.ask.probe in probe.reads]
+
+
+def judge(transcript: Transcript, data: bytes, claim: Claim | None = None) -> Report:
+    """The conclusions again from a stored transcript, with `claim` in place of the recorded one where it is given."""
+    return conclude(transcript, data, claim)
+
+
+def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None) -> Report:
+    """Evidence, verdict and report: a pure function of the transcript and the installed signatures."""
+    header = transcript.header
+    judged = claim or header.claim
+    probes = suites.build(suites.SUITES[header.suite], judged, header.seed, header.alpha)
+    evidence: list[Evidence] = [probe.read(read_by(probe, transcript.replies)) for probe in probes]
+    return build(transcript, data, evidence, decide(evidence, judged, header.alpha), judged)
+
+
+def make_header(target: Target, claim: Claim | None, settings: Settings) -> Header:
+    """The transcript's header for an audit that begins now."""
+    chosen = suites.SUITES[settings.suite]
+    return Header(
+        version=VERSION,
+        started=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        target={"origin": target.origin, "model": target.model, "wire": str(target.wire)},
+        claim=claim,
+        suite=chosen.name,
+        seed=drawn_seed(settings),
+        alpha=settings.alpha,
+        early_stop=settings.early_stop,
+        max_requests=request_limit(settings),
+        max_tokens=settings.max_tokens,
+        digests=current_digests(chosen),
+    )
+
+
+def drawn_seed(settings: Settings) -> int:
+    """The caller's seed, or a fresh one that nobody can predict."""
+    return settings.seed if settings.seed is not None else secrets.randbits(48)
+
+
+def request_limit(settings: Settings) -> int:
+    """The smaller of the caller's limit and the suite's ceiling, in requests."""
+    ceiling = suites.SUITES[settings.suite].max_requests
+    return min(settings.max_requests or ceiling, ceiling)
+
+
+def other_digests(header: Header) -> str | None:
+    """None where the transcript names the suite and signatures that are installed, else one line saying which differ."""
+    installed = current_digests(suites.SUITES[header.suite])
+    names = [name for name in ("suite", "signatures", "packs") if getattr(installed, name) != getattr(header.digests, name)]
+    if not names:
+        return None
+    return f"note: judged anew with another {' and '.join(names)} than the transcript names; conclusions may differ from its report"
+
+
+def unknown_claim(claim: Claim) -> str:
+    """One line for a claim whose vocabulary is not known, with what to do."""
+    near = catalog.suggest(claim.model)
+    hint = f"did you mean {', '.join(near)}? or " if near and not claim.in_catalog else ""
+    return f"note: no vocabulary is known for {claim.model!r}; {hint}name its lineage with --family, such as --family llama-3"
+
+
+def current_digests(chosen: suites.Suite) -> Digests:
+    """Digests of the suite and signatures that are installed now."""
+    return Digests(suite=suites.digest(chosen), signatures=signatures.digest())
+
+
+def resolve_claim(claim: str | None, family: str | None) -> Claim | None:
+    """The catalog's view of a claim. Raises UsageError for an empty claim or an unknown family."""
+    if claim is None:
+        return None
+    if not claim.strip():
+        raise UsageError("the claim is empty", "name the model that the endpoint is said to serve: --claim gpt-4o")
+    try:
+        return catalog.claim(claim, family)
+    except catalog.UnknownFamilyError as error:
+        raise UsageError(str(error), "run `truename catalog list` for what is known") from error
+
+
+def _sent_model(model: str | None, claim: str | None) -> str:
+    if name := model or claim:
+        return name
+    raise UsageError("no model name to send", "give --model NAME")
