@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from verifier.cli import app
@@ -15,20 +14,13 @@ from verifier.errors import TruenameError
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with the contract's code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
+    """Run the command line and exit with the contract's code; `--debug` anywhere lets errors through as tracebacks."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
     try:
-        app(args=[each for each in arguments if each != "--debug"] if debug else arguments, standalone_mode=False)
+        app(args=[each for each in given if each != "--debug"])
     except TruenameError as error:
         if debug:
             raise
         typer.echo(f"truename: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
         sys.exit(error.exit_code)

@@ -4,13 +4,13 @@ It takes a table of tokens with merge priorities, the family's pre-split pattern
 of tokens, where each ends and which boundaries fall between characters. It treats special strings as ordinary text and must never
 guess: what it says is compared token by token with other implementations in tests/fingerprints.
 
-Measured on the project's two cores: o200k takes 5 MB here against about 50 MB as a tiktoken.Encoding, and one 150-character Korean
-probe takes under 2 ms uncached. tiktoken and splintr are faster on long texts; benchmarks/vocabularies.py measures all three.
+Measured (`python -m benchmarks vocabularies`, two shared cores): a table takes 4 MB for o200k where a tiktoken.Encoding takes about 50 MB,
+a process that keeps all 23 vocabularies loaded peaks at 170 MB, and a fresh 150-character probe takes 1 to 3 ms. tiktoken counts long texts
+3 to 5 times faster; with its memory, or splintr's, all vocabularies together would not fit the 300 MB that an audit may take.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -22,7 +22,8 @@ import regex
 from fingerprints.normalise import Form, apply, original_offsets
 from fingerprints.pieces import PieceTable
 
-CACHED_PIECES = 4096
+# Words recur within a suite, long pieces do not. Emptied when full: a plain dict stays correct whichever thread counts.
+CACHED_PIECES, CACHED_LENGTH = 4096, 64
 _POSITION_BITS = 32
 _POSITION = (1 << _POSITION_BITS) - 1
 
@@ -55,7 +56,7 @@ class BytePairVocabulary:
         self._patterns = tuple(regex.compile(pattern) for pattern in recipe.splits)
         by_length = sorted(recipe.atoms, key=lambda atom: (-len(atom), atom))
         self._atoms = regex.compile("|".join(map(regex.escape, by_length))) if by_length else None
-        self._cache: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._cache: dict[str, tuple[int, ...]] = {}
 
     def count(self, text: str) -> int:
         return sum(len(self._lengths(piece)) for piece in self._pieces(self._prepared(text)))
@@ -90,14 +91,13 @@ class BytePairVocabulary:
 
     def _lengths(self, piece: str) -> tuple[int, ...]:
         """Length in bytes of each token of one pre-split piece."""
-        cached = self._cache.get(piece)
-        if cached is not None:
-            self._cache.move_to_end(piece)
-            return cached
-        lengths = self._encode(piece)
-        self._cache[piece] = lengths
-        if len(self._cache) > CACHED_PIECES:
-            self._cache.popitem(last=False)
+        lengths = self._cache.get(piece)
+        if lengths is None:
+            lengths = self._encode(piece)
+            if len(self._cache) >= CACHED_PIECES:
+                self._cache.clear()
+            if len(piece) <= CACHED_LENGTH:
+                self._cache[piece] = lengths
         return lengths
 
     def _encode(self, piece: str) -> tuple[int, ...]:

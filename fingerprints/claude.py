@@ -1,39 +1,49 @@
 """Token counts of Claude's tokenizers, which were never published: the fewest pieces of a measured list that tile the marked text.
 
 It takes a family's piece list and gives counts, bare or inside the frame that a message adds; boundaries are not known and are never
-given. Exact on every recorded count of the v3 and v4.7 models (`python -m benchmarks claude`).
+given. Exact on every recorded count of all three frames (`python -m benchmarks claude`).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import regex
 
-from fingerprints.claude_text import _TABLES, BEGIN, CAPS, END, SHIFT, Rewriting, rewrite
+from fingerprints.claude_text import BEGIN, CAPS, END, SHIFT, TABLES, Rewriting, rewrite
 from fingerprints.pieces import read_tokens
 
-CACHED_SEGMENTS = 4096
+# Words recur within a suite, long segments do not. Emptied when full: a plain dict stays correct whichever thread counts.
+CACHED_SEGMENTS, CACHED_LENGTH = 4096, 64
 # No piece continues after an end marker or before a begin marker (checked in tests), so segments between them tile on their own.
 _SEGMENT = regex.compile(f"[{SHIFT}{CAPS}]*{BEGIN}?[^{BEGIN}{END}{SHIFT}{CAPS}]*{END}?")
 # The frame writes two newlines after the content, and newlines at the content's end join them in one token.
 _FRAME_NEWLINES = 2
+_TRIMMED = " \t\n\r\f\v"
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What one user message costs around its content: ``tokens``, and whether a word boundary comes last before the content."""
+    """What one user message costs around its content: ``tokens``; ``opens_word``: a word boundary comes last before the content and
+    absorbs one leading space; ``trims_end``: white space (ASCII) at the content's end is free."""
 
     tokens: int
     opens_word: bool
+    trims_end: bool
 
 
+@cache
 def frames() -> dict[str, Frame]:
-    """The known frames by name: v3 (Claude 3 to 4.6), v4.7 (Opus 4.7), v5 (Claude 5 models)."""
-    return {name: Frame(row["tokens"], row["opens_word"]) for name, row in _TABLES["frames"].items()}
+    """The measured frames by name: v3 (Claude 3 to 4.6), v4.7 (Opus 4.7), v5 (Claude 5), fitted by ``fingerprints.build.claude``.
+
+    ctok reports that among the models of the v5 frame Opus 5 alone trims white space: end a probe in a letter to be safe from that.
+    """
+    table = tomllib.loads((Path(__file__).parent / "data" / "claude_frames.toml").read_text(encoding="utf-8"))
+    return {name: Frame(row["tokens"], row["opens_word"], row["trims_end"]) for name, row in table.items()}
 
 
 class ClaudeVocabulary:
@@ -42,21 +52,30 @@ class ClaudeVocabulary:
     def __init__(self, name: str, path: Path, frame: str) -> None:
         self.name = name
         self._frame = frames()[frame]
-        self._rules: dict[str, Any] = _TABLES["rewriting"][name]
+        self._rules: dict[str, Any] = TABLES["rewriting"][name]
         self._pieces, self._prefixes = _read(path)
         self._longest: dict[str, int] = {}
         for piece in self._pieces:
             self._longest[piece[0]] = max(len(piece), self._longest.get(piece[0], 1))
-        self._cache: OrderedDict[str, int] = OrderedDict()
+        self._cache: dict[str, int] = {}
 
     def count(self, text: str) -> int:
         """Tokens of the content of a message that holds only this text; an empty text is 0."""
-        return self._content(text, self._frame) if text else 0
+        return self.content_tokens(text, self._frame) if text else 0
 
     def message_tokens(self, text: str, frame: str) -> int:
         """The input tokens that the vendor reports for one user message of this text; ``frame`` is a key of :func:`frames`."""
         chosen = frames()[frame]
-        return chosen.tokens + self._content(text, chosen)
+        return chosen.tokens + self.content_tokens(text, chosen)
+
+    def content_tokens(self, text: str, frame: Frame) -> int:
+        """The tokens of :meth:`message_tokens` beyond the frame's own; at least 1 in a frame that opens a word."""
+        rules = Rewriting(self._rules["allcaps"], self._rules["fold_quotes"], frame.opens_word)
+        stream, newlines = rewrite(text.rstrip(_TRIMMED) if frame.trims_end else text, rules)
+        total = sum(map(self._tiles, _SEGMENT.findall(stream)))
+        if newlines:
+            total += self._tiles("\n" * (newlines + _FRAME_NEWLINES)) - 1  # the frame pays for its own last token
+        return total
 
     def cuts(self, text: str) -> None:
         return None
@@ -70,25 +89,16 @@ class ClaudeVocabulary:
     def token_text(self, token_id: int) -> None:
         return None
 
-    def _content(self, text: str, frame: Frame) -> int:
-        rules = Rewriting(self._rules["allcaps"], self._rules["fold_quotes"], frame.opens_word)
-        stream, newlines = rewrite(text, rules)
-        total = sum(map(self._tiles, _SEGMENT.findall(stream)))
-        if newlines:
-            total += self._tiles("\n" * (newlines + _FRAME_NEWLINES)) - 1  # the frame pays for its own last token
-        return total
-
     def _tiles(self, segment: str) -> int:
         if segment in self._pieces:
             return 1
-        cached = self._cache.get(segment)
-        if cached is not None:
-            self._cache.move_to_end(segment)
-            return cached
-        total = self._fewest(segment)
-        self._cache[segment] = total
-        if len(self._cache) > CACHED_SEGMENTS:
-            self._cache.popitem(last=False)
+        total = self._cache.get(segment)
+        if total is None:
+            total = self._fewest(segment)
+            if len(self._cache) >= CACHED_SEGMENTS:
+                self._cache.clear()
+            if len(segment) <= CACHED_LENGTH:
+                self._cache[segment] = total
         return total
 
     def _fewest(self, segment: str) -> int:

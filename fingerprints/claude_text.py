@@ -20,8 +20,8 @@ import regex
 # Markers are private-use characters: normalisation removes those from the text, so none can stand for itself.
 BEGIN, END, SHIFT, CAPS = "\ue000", "\ue001", "\ue002", "\ue003"
 
-_TABLES = tomllib.loads((Path(__file__).parent / "data" / "claude.toml").read_text(encoding="utf-8"))
-_TEXT = _TABLES["text"]
+TABLES = tomllib.loads((Path(__file__).parent / "data" / "claude.toml").read_text(encoding="utf-8"))
+_TEXT = TABLES["text"]
 _CONTRACTIONS = frozenset(_TEXT["contractions"])
 _LOWER_OF = dict(_TEXT["case_pairs"])
 _UNLISTED_CASED = frozenset(_LOWER_OF) | frozenset(_LOWER_OF.values())
@@ -122,7 +122,7 @@ def _runs(text: str) -> Iterator[tuple[Kind, str]]:
     run, current = "", Kind.SPACE
     for character in text:
         here = kind(character)
-        if here is Kind.WORD and _may_stray(character) and (not run or current is not Kind.WORD):
+        if here is Kind.WORD and (current is not Kind.WORD or not run) and _may_stray(character):
             here = Kind.STRAY
         elif here is Kind.SELECTOR:
             here = current if run and current in (Kind.NUMBER, Kind.SYMBOL, Kind.ISOLATED) else Kind.ISOLATED
@@ -220,7 +220,7 @@ def _contracted(runs: list[tuple[Kind, str]], index: int) -> bool:
 def mark_case(word: str, allcaps: int) -> tuple[str, str]:
     """A word's case marker and its spelling: capitals only at the head, or everywhere in a word of at least ``allcaps`` characters,
     become a marker and lower case; any other capitals stay as they are."""
-    if "ẞ" in word:
+    if "ẞ" in word or (word.islower() and word[0] not in _LOWER_OF):
         return "", word
     capitals = [_is_upper(character) and character != "İ" for character in word]
     if "İ" in word:

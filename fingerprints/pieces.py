@@ -106,7 +106,7 @@ def write_pieces(path: Path, tokens: Sequence[bytes], ranks: Sequence[int] | Non
     if splits is not None:
         arrays["splits"] = np.asarray(splits, dtype=np.uint16)
     plain = io.BytesIO()
-    np.savez(plain, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez(plain, allow_pickle=False, **arrays)
     path.write_bytes(lzma.compress(plain.getvalue(), preset=9 | lzma.PRESET_EXTREME))
 
 

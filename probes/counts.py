@@ -34,8 +34,8 @@ strings twice"."""
 def _log_window(residual: Array, width: Array | float) -> Array:
     """Log density of integer residuals of shape (…, questions) for windows of +-width around the prediction."""
     inside = np.abs(residual) <= width
-    hit = (1.0 - BACKGROUND) / (2.0 * np.floor(width) + 1.0) + BACKGROUND / SPAN
-    logs: Array = np.where(inside, np.log(hit), math.log(BACKGROUND / SPAN))
+    hit = np.log((1.0 - BACKGROUND) / (2.0 * np.floor(width) + 1.0) + BACKGROUND / SPAN)
+    logs: Array = np.where(inside, hit, math.log(BACKGROUND / SPAN))
     return logs
 
 
@@ -50,41 +50,56 @@ class Fit:
     log_mixed: float
     """Log likelihood averaged over the prior of scales."""
     scale: float
-    """Least-squares scale through the origin."""
+    """The scale that leaves the smallest largest residual."""
     residual: float
     """Largest |count - scale 1 prediction| in tokens."""
     residual_scaled: float
     """Largest |count - scale * prediction| in tokens at the best-fitting scale."""
 
 
-def fit(measured: Array, predicted: Array, jitter: float) -> Fit:
-    """Fit one vocabulary to one round. `measured` and `predicted` have shape (questions,), in tokens.
+def fit(measured: Array, predicted: Array, jitter: float) -> list[Fit]:
+    """Fit every vocabulary to one round. `measured` has shape (questions,), `predicted` (vocabularies, questions), in tokens.
 
     `jitter` is the spread in tokens seen between identical baseline requests: windows widen by twice as much. A scaled
     count is rounded by the gateway before the baseline is subtracted, which costs one further token.
     """
     width = 2.0 * jitter
-    native = float(_log_window(measured - predicted, width).sum())
-    residuals = measured[None, :] - SCALES[:, None] * predicted[None, :]
-    grid_step = 0.001 * float(np.max(np.abs(predicted), initial=0.0))
-    scaled_width = 1.0 + width + math.ceil(grid_step) * 0.5
-    per_scale = _log_window(residuals, scaled_width).sum(axis=1)
-    peak = float(per_scale.max())
-    log_spread = peak + math.log(float(np.mean(np.exp(per_scale - peak))))
-    best = int(np.argmin(np.abs(residuals).max(axis=1)))
-    return Fit(
-        log_native=native,
-        log_scaled=max(native, peak),
-        log_mixed=float(np.logaddexp(math.log(NATIVE_PRIOR) + native, math.log(1.0 - NATIVE_PRIOR) + log_spread)),
-        scale=float(SCALES[best]),
-        residual=float(np.abs(measured - predicted).max()),
-        residual_scaled=float(np.abs(residuals[best]).max()),
-    )
+    native = _log_window(measured - predicted, width).sum(axis=1)
+    residuals = np.abs(measured - SCALES[:, None] * predicted[:, None, :])  # (vocabularies, scales, questions)
+    grid_step = 0.001 * np.abs(predicted).max(axis=1, initial=0.0)
+    scaled_width = 1.0 + width + 0.5 * np.ceil(grid_step)
+    per_scale = _log_window(residuals, scaled_width[:, None, None]).sum(axis=2)
+    peak = per_scale.max(axis=1)
+    log_spread = peak + np.log(np.mean(np.exp(per_scale - peak[:, None]), axis=1))
+    mixed = np.logaddexp(math.log(NATIVE_PRIOR) + native, math.log(1.0 - NATIVE_PRIOR) + log_spread)
+    worst = residuals.max(axis=2)
+    best = worst.argmin(axis=1)
+    off = np.abs(measured - predicted).max(axis=1)
+    return [
+        Fit(
+            log_native=float(native[i]),
+            log_scaled=float(max(native[i], peak[i])),
+            log_mixed=float(mixed[i]),
+            scale=float(SCALES[best[i]]),
+            residual=float(off[i]),
+            residual_scaled=float(worst[i, best[i]]),
+        )
+        for i in range(len(predicted))
+    ]
 
 
 def background(n: int) -> float:
     """Log likelihood of n counts under "no known vocabulary": every count anywhere in SPAN tokens."""
     return -n * math.log(SPAN)
+
+
+def hedged(log_ratio: float) -> float:
+    """Log e-value of one round whose likelihood ratio is exp(log_ratio): half of the bet stays in hand.
+
+    The mean of 1 and an e-value is an e-value, and one that never falls below 1/2: counts that an honest gateway explains
+    leave what the text says standing. Bounded above by ROUND_BOUND before hedging.
+    """
+    return math.log(0.5 + 0.5 * math.exp(min(math.log(ROUND_BOUND), log_ratio)))
 
 
 def log_mean_exp(values: list[float]) -> float:

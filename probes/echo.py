@@ -17,10 +17,13 @@ from fingerprints import strings, tokenizers
 from probes.plan import Plan
 from probes.probe import Reply
 
-CANDIDATES = 16
+CANDIDATES = 24
 """Fresh strings drawn per trial, of which the one that separates most pairs of vocabularies is asked."""
 SHORTEST_CUT, LONGEST_CUT = 8, 16
 """Tokens; longer echoes separate better, but weak models lose the thread (research: 9 of 10 copies right at 10 words)."""
+PRIORITY = {"o200k": 4.0, "llama3": 4.0, "cl100k": 2.0, "qwen2.5": 2.0, "deepseek-v3": 2.0, "gemma3": 2.0}
+"""Weight of a vocabulary in choosing strings (others 1): what is claimed and what is served in its place most often. o200k
+and Llama 3 split words alike, so that an even choice leaves them together in a third of all sets of three strings."""
 _LEADS = " \t\r\n\"'`“”‘’「『《"
 _LONGEST_LEAD = 3
 
@@ -70,6 +73,8 @@ def plan_cuts(seed: int, trials: int, names: tuple[str, ...]) -> tuple[Cut, ...]
     sooner or later included: an engine that counts a leading blank or an end token moves the cut by one.
     """
     apart = np.zeros((len(names), len(names)))
+    importance = np.array([PRIORITY.get(name, 1.0) for name in names])
+    weight = importance[:, None] * importance[None, :]
     chosen: list[Cut] = []
     for trial in range(trials):
         rng = Plan(seed=seed, claim=None).rng(f"echo/{trial}")
@@ -80,7 +85,7 @@ def plan_cuts(seed: int, trials: int, names: tuple[str, ...]) -> tuple[Cut, ...]
             longest = min(LONGEST_CUT, min(len(e) for e in ends) - 2)
             for tokens in range(SHORTEST_CUT, longest + 1):
                 separated = _separated(ends, tokens)
-                gain = float((separated * np.where(apart > 0, 0.2, 1.0)).sum())
+                gain = float((weight * separated / (1.0 + apart) ** 4).sum())
                 if best is None or gain > best[0]:
                     best = (gain, Cut(text, tokens), separated)
         if best is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from fingerprints import tokenizers
 from fingerprints.catalog import Claim
 
 RECOUNTERS = ("o200k", "cl100k")
@@ -24,12 +25,13 @@ class Plan:
 
     def rng(self, purpose: str) -> random.Random:
         """A generator for one purpose, the same for the same seed whatever else was drawn."""
-        return random.Random(f"truename/{self.seed}/{purpose}")  # noqa: S311 - questions need to be fresh, not secret
+        return random.Random(f"truename/{self.seed}/{purpose}")
 
     @property
     def claimed_tokenizer(self) -> str | None:
-        """Vocabulary of the claimed model, None where nothing is claimed or no vocabulary is known for it."""
-        return self.claim.tokenizer if self.claim is not None else None
+        """Vocabulary of the claimed model, None where nothing is claimed or no vocabulary is installed for it."""
+        name = self.claim.tokenizer if self.claim is not None else None
+        return name if name in tokenizers.names() else None
 
     @property
     def allowed_counters(self) -> tuple[str, ...]:

@@ -37,6 +37,13 @@ def scaled_margins(counts: Counts) -> Counts:
     return margins
 
 
+def margins(counts: Counts) -> Counts:
+    """Pairwise separation at scale 1: the largest difference over questions, in tokens. Shapes as for `scaled_margins`."""
+    widest = np.abs(counts[:, None, :] - counts[None, :, :]).max(axis=2)
+    np.fill_diagonal(widest, np.inf)
+    return widest
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One measuring text and its predicted count per vocabulary (same order as the vocabularies it was planned with)."""
@@ -45,35 +52,57 @@ class Question:
     counts: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """How far apart the closest two vocabularies are to be, in tokens: at scale 1, and at their worst common scale."""
+
+    native: float
+    scaled: float
+
+
 def choose(
     pool: Sequence[str],
     count: Callable[[str], Sequence[int]],
     *,
     questions: int,
     lines_each: int,
-    margin: float,
+    wanted: Margins,
     rng: random.Random,
-    draws: int = 600,
-) -> tuple[tuple[Question, ...], float]:
-    """The cheapest of `draws` random sets of questions whose worst pair of vocabularies is at least `margin` tokens apart.
+    steps: int = 1500,
+) -> tuple[Question, ...]:
+    """A cheap set of questions, made of lines of `pool`, whose closest pair of vocabularies is as far apart as `wanted`.
 
-    `pool` holds candidate lines; `count(text)` gives the count of a text per vocabulary, in a fixed order. Returns the set
-    and its worst margin in tokens, recounted exactly on the joined texts. Where no draw reaches `margin`, the widest is
-    returned: the caller sees the margin and must treat closer pairs as one.
+    `count(text)` gives the count of a text per vocabulary, in a fixed order. A hill climb exchanges lines: first towards the
+    wanted margins, then, keeping them, towards fewer tokens. Where the margins cannot be reached the widest set is returned:
+    the reading compares counts exactly and calls what fits two vocabularies undecided, so nothing is assumed of them.
     """
     per_line = np.array([count(text) for text in pool], dtype=np.float64).T  # (vocabularies, lines)
-    best: tuple[bool, float, tuple[tuple[int, ...], ...]] | None = None
-    for _ in range(draws):
-        picked = rng.sample(range(len(pool)), questions * lines_each)
-        groups = tuple(tuple(picked[i * lines_each : (i + 1) * lines_each]) for i in range(questions))
-        table = np.stack([per_line[:, group].sum(axis=1) for group in groups], axis=1)
-        worst = float(scaled_margins(table).min())
-        enough = worst >= margin + 1.0  # one token of slack: counts of joined lines are recounted below
-        score = -float(table.mean(axis=0).sum()) if enough else worst
-        if best is None or (enough, score) > best[:2]:
-            best = (enough, score, groups)
-    assert best is not None  # noqa: S101 - draws >= 1 by construction
-    texts = ["\n".join(pool[i] for i in group) for group in best[2]]
-    chosen = tuple(Question(text, tuple(count(text))) for text in texts)
-    exact = np.array([question.counts for question in chosen], dtype=np.float64).T
-    return chosen, float(scaled_margins(exact).min())
+    cost = per_line.mean(axis=0)
+    slack = 1.0  # counts of joined lines add up to within a token (measured: exactly, for lines bounded by letters)
+
+    def table(lines: Sequence[int]) -> Counts:
+        return per_line[:, lines].reshape(len(per_line), questions, lines_each).sum(axis=2)
+
+    def missing(margin: Counts, want: float) -> float:
+        """How much the pairs that are too close miss in all, in units of the wanted margin."""
+        return float(np.maximum(0.0, 1.0 - margin / want).sum())
+
+    def score(lines: Sequence[int]) -> tuple[float, float]:
+        counts = table(lines)
+        short = missing(margins(counts), wanted.native + slack) + missing(scaled_margins(counts), wanted.scaled + 0.5 * slack)
+        return -short, -float(cost[lines].sum())
+
+    chosen = rng.sample(range(len(pool)), questions * lines_each)
+    best = score(chosen)
+    for _ in range(steps):
+        trial = list(chosen)
+        i = rng.randrange(len(trial))
+        if rng.random() < 0.25:
+            j = rng.randrange(len(trial))
+            trial[i], trial[j] = trial[j], trial[i]
+        else:
+            trial[i] = rng.choice([line for line in range(len(pool)) if line not in chosen])
+        if (better := score(trial)) > best:
+            chosen, best = trial, better
+    texts = ["\n".join(pool[i] for i in chosen[q * lines_each : (q + 1) * lines_each]) for q in range(questions)]
+    return tuple(Question(text, tuple(count(text))) for text in texts)

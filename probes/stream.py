@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -51,9 +52,7 @@ class StreamProbe:
         if sum(len(copy.edges) for _, copy in copies) < ENOUGH_EDGES:
             why = "nothing came in chunks" if not streamed else next((c for _, c in aligned if isinstance(c, str)), None)
             return Evidence(self.name, self.block, tested=False, why_not=why or "the chunks are too few and too large")
-        per_share = {
-            name: [sum(_log_edges(c, _boundaries(name, c), keep) for _, c in copies) for keep in KEEP] for name in self.names
-        }
+        per_share = {name: [sum(_log_edges(c, _boundaries(name, c), keep) for _, c in copies) for keep in KEEP] for name in self.names}
         logs = {name: log_mean_exp(values) for name, values in per_share.items()}
         rechunked = sum(_log_rechunked(copy) for _, copy in copies)
         claimed = self.plan.claimed_tokenizer
@@ -89,8 +88,12 @@ class StreamProbe:
 
 
 def _boundaries(name: str, copy: echo.Echo) -> frozenset[int]:
-    edges = tokenizers.vocabulary(name).edges(copy.lead + copy.text)
-    return edges if edges is not None else frozenset()
+    return _edges(name, copy.lead + copy.text)
+
+
+@lru_cache(maxsize=4096)
+def _edges(name: str, text: str) -> frozenset[int]:
+    return tokenizers.vocabulary(name).edges(text) or frozenset()
 
 
 def _log_edges(copy: echo.Echo, boundaries: frozenset[int], keep: float) -> float:
@@ -101,12 +104,7 @@ def _log_edges(copy: echo.Echo, boundaries: frozenset[int], keep: float) -> floa
     hit = sum(edge in boundaries for edge in seen)
     stray = len(seen) - hit
     off = len(inner) - n_on
-    return (
-        hit * math.log(keep)
-        + (n_on - hit) * math.log1p(-keep)
-        + stray * math.log(STRAY)
-        + (off - stray) * math.log1p(-STRAY)
-    )
+    return hit * math.log(keep) + (n_on - hit) * math.log1p(-keep) + stray * math.log(STRAY) + (off - stray) * math.log1p(-STRAY)
 
 
 def _log_rechunked(copy: echo.Echo) -> float:

@@ -32,7 +32,7 @@ class Suite:
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=3),
+        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4),
         Suite("standard", max_requests=60, usage_rounds=2, echo_trials=6),
         Suite("deep", max_requests=300, usage_rounds=6, echo_trials=24),
     )
@@ -49,8 +49,17 @@ def digest(suite: Suite) -> str:
     """SHA-256 (hex) over everything that decides the questions besides seed and signatures."""
     decisive = {
         "suite": asdict(suite),
-        "usage": [usage.HEAD, usage.TAIL, usage.QUESTIONS_PER_ROUND, usage.LINES_PER_QUESTION, usage.POOL_LINES_PER_KIND, usage.MARGIN],
+        "usage": [
+            usage.HEAD,
+            usage.TAIL,
+            usage.QUESTIONS_PER_ROUND,
+            usage.LINES_PER_QUESTION,
+            usage.POOL_LINES_PER_KIND,
+            usage.WANTED.native,
+            usage.WANTED.scaled,
+        ],
         "counts": [counts.BACKGROUND, counts.SPAN, counts.ROUND_BOUND, counts.NATIVE_PRIOR, counts.RECOUNT_PRIOR],
+        "priority": echo.PRIORITY,
         "echo": [truncation.INSTRUCTION, echo.CANDIDATES, echo.SHORTEST_CUT, echo.LONGEST_CUT],
         "truncation": [truncation.OFF_CANONICAL, {str(k): v for k, v in truncation.SHIFTS.items()}, truncation.TRIAL_BOUND],
     }

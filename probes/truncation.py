@@ -19,8 +19,11 @@ from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
 INSTRUCTION = "Repeat this string exactly: "
 OFF_CANONICAL = 0.08
 """Probability that a copy ends elsewhere: models sometimes write a word in other pieces than their tokenizer would."""
-SHIFTS = {0: 0.8, -1: 0.1, 1: 0.05, -2: 0.05}
-"""Tokens by which an engine's limit may be off, and how likely: a hidden first token, an end token that counts or not."""
+SHIFTS = {0: 0.85, -1: 0.1, 1: 0.05}
+"""Tokens by which an engine's limit may be off, and how likely: a hidden first token, an end token that counts or not. One
+engine does the same every time, so a shift is shared by all copies of an audit."""
+STRIPPED = ("", " ", "\n")
+"""What a server may have stripped from the front of every copy."""
 TRIAL_BOUND = 30.0
 """Largest likelihood ratio that one string may contribute."""
 ENOUGH = 2
@@ -64,15 +67,15 @@ class TruncationProbe:
         if len(echoes) < ENOUGH:
             why = next((copy for _, copy in aligned if isinstance(copy, str)), "no string was sent")
             return Evidence(self.name, self.block, tested=False, why_not=why, requests=len(mine))
-        logs = {name: sum(_log_likelihood(name, copy) for _, copy in echoes) for name in self.names}
-        none = sum(-math.log(len(copy.text)) for _, copy in echoes)
+        copies = [copy for _, copy in echoes]
+        logs = {name: _log_likelihood(name, copies) for name in self.names}
+        none = sum(-math.log(len(copy.text)) for copy in copies)
         claimed = self.plan.claimed_tokenizer
-        best = self._best([copy for _, copy in echoes])
+        best = self._best(copies)
         keys = tuple(key for key, _ in echoes)
         log_e = 0.0
         if claimed in self.names:
-            denominator = sum(_log_null(claimed, copy) for _, copy in echoes)
-            ratio = log_mean_exp([logs[name] for name in self.names if name != claimed]) - denominator
+            ratio = log_mean_exp([logs[name] for name in self.names if name != claimed]) - _log_null(claimed, copies)
             bound = len(echoes) * math.log(TRIAL_BOUND)
             log_e = min(bound, max(-bound, ratio))
         supports = claimed is not None and best == claimed
@@ -88,7 +91,7 @@ class TruncationProbe:
             log_likelihood=bounded(logs, none, len(echoes) * math.log(TRIAL_BOUND)),
             best=best,
             supports_claim=supports,
-            discriminating=self._discriminating([copy for _, copy in echoes]) if supports else 0,
+            discriminating=self._discriminating(copies) if supports else 0,
             rounds=len(echoes),
             requests=len(mine),
             findings=tuple(findings),
@@ -107,14 +110,18 @@ class TruncationProbe:
         return None
 
     def _discriminating(self, copies: Sequence[echo.Echo]) -> int:
-        """Copies that separate the claimed vocabulary from the one that is hardest to tell from it among the separable."""
+        """Copies that separate the claimed vocabulary from the one that is hardest to tell from it.
+
+        Among those that are told apart at least ENOUGH times: a vocabulary closer than that is not distinguishable by these
+        copies, and the share that the report rules out does not speak of it.
+        """
         claimed = self.plan.claimed_tokenizer
         apart = [
             sum(_end(name, copy, 0) != copy.length for copy in copies)  # the copies end where the claim says
             for name in self.names
             if name != claimed
         ]
-        return min((n for n in apart if n > 0), default=0)
+        return min((n for n in apart if n >= ENOUGH), default=0)
 
     def _row(self, key: str, copy: echo.Echo) -> JSON:
         return {
@@ -139,17 +146,19 @@ def _end(name: str, copy: echo.Echo, shift: int, lead: str | None = None) -> int
     return ends[index] if 0 <= index < len(ends) else None
 
 
-def _density(hit: bool, copy: echo.Echo) -> float:
-    return (1.0 - OFF_CANONICAL) * hit + OFF_CANONICAL / len(copy.text)
+def _log_density(name: str, copies: Sequence[echo.Echo], shift: int, stripped: str = "") -> float:
+    """Log probability of all ends for a model of vocabulary `name` on an engine with this shift and stripping."""
+    hits = (_end(name, copy, shift, copy.lead + stripped) == copy.length for copy in copies)
+    return sum(math.log((1.0 - OFF_CANONICAL) * hit + OFF_CANONICAL / len(copy.text)) for hit, copy in zip(hits, copies, strict=True))
 
 
-def _log_likelihood(name: str, copy: echo.Echo) -> float:
-    """Log probability that a model of vocabulary `name` ends the copy here, averaged over engine shifts."""
-    return math.log(sum(prior * _density(_end(name, copy, shift) == copy.length, copy) for shift, prior in SHIFTS.items()))
+def _log_likelihood(name: str, copies: Sequence[echo.Echo]) -> float:
+    """Log probability of the ends averaged over engine shifts."""
+    logs = [math.log(prior) + _log_density(name, copies, shift) for shift, prior in SHIFTS.items()]
+    peak = max(logs)
+    return peak + math.log(sum(math.exp(value - peak) for value in logs))
 
 
-def _log_null(name: str, copy: echo.Echo) -> float:
-    """The largest log probability under any allowed engine: any shift, and leading blanks that the server stripped."""
-    leads = {copy.lead, copy.lead + " ", copy.lead + "\n"}
-    hit = any(_end(name, copy, shift, lead) == copy.length for shift in SHIFTS for lead in leads)
-    return math.log(_density(hit, copy))
+def _log_null(name: str, copies: Sequence[echo.Echo]) -> float:
+    """The largest log probability of the ends under any allowed engine: any shift, any stripping, the same for all copies."""
+    return max(_log_density(name, copies, shift, stripped) for shift in SHIFTS for stripped in STRIPPED)

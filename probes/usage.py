@@ -15,18 +15,20 @@ from functools import lru_cache
 import numpy as np
 
 from fingerprints import strings, tokenizers
-from probes.counts import RECOUNT_PRIOR, ROUND_BOUND, Fit, background, fit, log_mean_exp
+from probes.counts import RECOUNT_PRIOR, ROUND_BOUND, Fit, background, fit, hedged, log_mean_exp
 from probes.plan import RECOUNTERS, Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
-from probes.separation import Question, choose
+from probes.separation import Margins, Question, choose
 
 HEAD = "Read these lines, then answer with the word OK only.\n"
 TAIL = "\nAnswer: OK"
 QUESTIONS_PER_ROUND = 4
-LINES_PER_QUESTION = 2
-POOL_LINES_PER_KIND = 3
-MARGIN = 8.0
-"""Tokens by which every pair of vocabularies must differ at the worst common scale, in every round, before it is sent."""
+LINES_PER_QUESTION = 3
+POOL_LINES_PER_KIND = 4
+WANTED = Margins(native=8.0, scaled=4.0)
+"""Tokens by which every pair of vocabularies is to differ in every round before it is sent. With 23 vocabularies the climb
+ends at a median of 8 (never under 4) at scale 1 and never under 2.9 at the worst scale, at about 263 tokens a round; counts
+are compared exactly, so any pair more than 2 apart is told apart. 2 lines a question reach less, 4 cost a third more."""
 UNKNOWN_RESIDUAL = 3.0
 """Tokens; counts further than this from every known vocabulary at its best scale are an unknown tokenizer's. Unlisted
 vocabularies miss every signature by 10 or more (research: leave-one-out over 27 families)."""
@@ -44,6 +46,7 @@ def _base_counts(names: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(tokenizers.vocabulary(name).count(message("")) for name in names)
 
 
+@lru_cache(maxsize=1024)
 def predicted(payload: str, names: tuple[str, ...]) -> tuple[int, ...]:
     """Tokens that `payload` adds to the baseline message, per vocabulary in `names`."""
     text = message(payload)
@@ -58,16 +61,23 @@ def plan_rounds(plan_seed: int, rounds: int, names: tuple[str, ...]) -> tuple[tu
     for number in range(rounds):
         rng = Plan(seed=plan_seed, claim=None).rng(f"usage/{number}")
         pool = [strings.line(kind, rng) for kind in strings.kinds() for _ in range(POOL_LINES_PER_KIND)]
-        questions, _ = choose(
+        questions = choose(
             pool,
             lambda text: predicted(text, names),
             questions=QUESTIONS_PER_ROUND,
             lines_each=LINES_PER_QUESTION,
-            margin=MARGIN,
+            wanted=WANTED,
             rng=rng,
         )
         chosen.append(questions)
     return tuple(chosen)
+
+
+@lru_cache(maxsize=64)
+def _fits(payloads: tuple[str, ...], measured: tuple[float, ...], jitter: float, names: tuple[str, ...]) -> dict[str, Fit]:
+    """Every vocabulary's fit to one round. Kept, because the decision is drawn anew after each round."""
+    table = np.array([predicted(payload, names) for payload in payloads], dtype=np.float64).T
+    return dict(zip(names, fit(np.array(measured), table, jitter), strict=True))
 
 
 class UsageProbe:
@@ -85,7 +95,7 @@ class UsageProbe:
     @property
     def rounds(self) -> int:
         """Rounds needed for the product of bounded likelihood ratios to be able to reach 1/alpha; at least two."""
-        return max(self.plan.usage_rounds, math.ceil(math.log(1.0 / self.plan.alpha) / math.log(ROUND_BOUND)))
+        return max(self.plan.usage_rounds, math.ceil(math.log(1.0 / self.plan.alpha) / hedged(math.inf)))
 
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
         """First one baseline alone, then the second baseline with the first round, then one round at a time."""
@@ -136,15 +146,16 @@ class UsageProbe:
         fits: list[dict[str, Fit]] = []
         rows: list[JSON] = []
         for asks, row in zip(rounds, measured, strict=True):
-            table = np.array([predicted(ask.payload, self.names) for ask, _ in asks], dtype=np.float64)
-            fitted = {name: fit(row, table[:, i], jitter) for i, name in enumerate(self.names)}
+            payloads = tuple(ask.payload for ask, _ in asks)
+            table = np.array([predicted(payload, self.names) for payload in payloads])
+            fitted = _fits(payloads, tuple(row.tolist()), jitter, self.names)
             fits.append(fitted)
             for name, value in self._attribution(fitted, background(len(row))).items():
                 totals[name] += value
             if allowed:
                 others = [fitted[name].log_mixed for name in self.names if name not in allowed]
                 ratio = log_mean_exp(others) - max(fitted[name].log_scaled for name in allowed)
-                log_e += min(math.log(ROUND_BOUND), max(-math.log(ROUND_BOUND), ratio))
+                log_e += hedged(ratio)
             for j, (ask, _) in enumerate(asks):
                 counts = {name: int(table[j, i]) for i, name in enumerate(self.names)}
                 rows.append({"key": ask.key, "measured": int(row[j]), "predicted": counts})

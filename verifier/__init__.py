@@ -1,6 +1,6 @@
 """What we conclude: the endpoint client, the audit, the decision and the report.
 
-    from verifier import audit, audit_async, judge, load_report
+from verifier import audit, audit_async, judge, load_report
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from verifier.audit import Settings, audit, audit_async, judge
+    from verifier.auditing import Settings, audit, audit_async, judge
     from verifier.report.model import Report, load_report
 
 __all__ = ["Report", "Settings", "audit", "audit_async", "judge", "load_report"]
@@ -20,5 +20,5 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module 'verifier' has no attribute {name!r}")
-    module = "verifier.report.model" if name in ("Report", "load_report") else "verifier.audit"
+    module = "verifier.report.model" if name in ("Report", "load_report") else "verifier.auditing"
     return getattr(import_module(module), name)

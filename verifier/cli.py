@@ -16,7 +16,7 @@ import typer
 from verifier.errors import CannotRunError, UsageError
 
 if TYPE_CHECKING:
-    from verifier.audit import Progress, Settings
+    from verifier.auditing import Progress, Settings
     from verifier.report.model import Report
     from verifier.target import Target
 
@@ -36,12 +36,21 @@ KEY_VARIABLE = "TRUENAME_API_KEY"
 
 BaseUrl = Annotated[str, typer.Argument(metavar="BASE_URL", help="Where the API lives, such as https://api.example.com/v1")]
 ModelName = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Model name sent in requests (default: the claim).")]
-Family = Annotated[str | None, typer.Option("--family", metavar="NAME", help="Lineage of a claim that the catalog does not know, such as llama-3.")]
+Family = Annotated[
+    str | None, typer.Option("--family", metavar="NAME", help="Lineage of a claim that the catalog does not know, such as llama-3.")
+]
 WireName = Annotated[str, typer.Option("--wire", metavar="auto|openai", help="API flavour.")]
-KeyVariable = Annotated[str | None, typer.Option("--api-key-env", metavar="VAR", help=f"Variable that holds the key (default {KEY_VARIABLE}).")]
+KeyVariable = Annotated[
+    str | None, typer.Option("--api-key-env", metavar="VAR", help=f"Variable that holds the key (default {KEY_VARIABLE}).")
+]
 Headers = Annotated[list[str] | None, typer.Option("--header", metavar="'Name: value'", help="Extra header; repeatable.")]
-SecretHeaders = Annotated[list[str] | None, typer.Option("--header-env", metavar="Name=VAR", help="Extra header whose value is in a variable; repeatable.")]
-Query = Annotated[list[str] | None, typer.Option("--query", metavar="k=v", help="Query parameter of every request, such as Azure's api-version; repeatable.")]
+SecretHeaders = Annotated[
+    list[str] | None, typer.Option("--header-env", metavar="Name=VAR", help="Extra header whose value is in a variable; repeatable.")
+]
+Query = Annotated[
+    list[str] | None,
+    typer.Option("--query", metavar="k=v", help="Query parameter of every request, such as Azure's api-version; repeatable."),
+]
 Body = Annotated[Path | None, typer.Option("--body", metavar="FILE", help="JSON object with extra fields for every request.")]
 SuiteName = Annotated[str, typer.Option("--suite", metavar="quick|standard|deep", help="At most 15, 60 or 300 requests.")]
 MaxRequests = Annotated[int | None, typer.Option("--max-requests", metavar="N", help="Send at most N requests.")]
@@ -130,7 +139,7 @@ def judge(
     format: Format = "text",
 ) -> None:
     """Draw the conclusions again from a stored transcript, offline. Exit codes as for audit."""
-    from verifier import audit as auditing
+    from verifier import auditing
     from verifier.transcript import Transcript
 
     form = _format(format, as_json)
@@ -143,7 +152,9 @@ def judge(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option("--out", metavar="DIR", help="One folder per audit is written there.")] = Path("demo-reports")) -> None:
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="One folder per audit is written there.")] = Path("demo-reports"),
+) -> None:
     """Audit two real local models, one honest, one posing as others. No key, no network. Exit 0 when all three come out right."""
     from rich.console import Console
 
@@ -157,7 +168,9 @@ def demo(out: Annotated[Path, typer.Option("--out", metavar="DIR", help="One fol
         text.show(report, console)
         named = report.data["verdict"]["tokenizer"][0]["family"] if report.data["verdict"]["tokenizer"] else None
         right = right and (report.outcome, named) == (case.outcome, case.tokenizer)
-    console.print(f"\nReports are in {out}. Judge one again, offline: truename judge {out / demonstration.CASES[0].folder}", style="dim", markup=False)
+    console.print(
+        f"\nReports are in {out}. Judge one again, offline: truename judge {out / demonstration.CASES[0].folder}", style="dim", markup=False
+    )
     raise typer.Exit(0 if right else 1)
 
 
@@ -168,7 +181,9 @@ def catalog_list(as_json: Annotated[bool, typer.Option("--json", help="As JSON."
 
     models = catalog.models()
     if as_json:
-        typer.echo(json.dumps([{"name": m.name, "vendor": m.vendor, "family": m.family, "tokenizer": m.tokenizer} for m in models], indent=2))
+        typer.echo(
+            json.dumps([{"name": m.name, "vendor": m.vendor, "family": m.family, "tokenizer": m.tokenizer} for m in models], indent=2)
+        )
         return
     for m in models:
         typer.echo(f"{m.name}\t{m.vendor}\t{m.family}\t{m.tokenizer or 'no vocabulary known'}")
@@ -192,7 +207,7 @@ def _run(target: Target, claim: str | None, family: str | None, settings: Settin
     """Audit or plan, print, write, exit."""
     import asyncio
 
-    from verifier import audit as auditing
+    from verifier import auditing
 
     resolved = auditing.resolve_claim(claim, family)
     if dry_run:
@@ -252,7 +267,9 @@ def _json_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CannotRunError(f"{path} is not a readable JSON file ({type(error).__name__})", "give --body a file that holds a JSON object") from error
+        raise CannotRunError(
+            f"{path} is not a readable JSON file ({type(error).__name__})", "give --body a file that holds a JSON object"
+        ) from error
     if not isinstance(value, dict):
         raise CannotRunError(f"{path} does not hold a JSON object", 'write {"field": value}')
     return value
@@ -268,7 +285,7 @@ def _settings(
     timeout: float,
     concurrency: int,
 ) -> Settings:
-    from verifier.audit import Settings
+    from verifier.auditing import Settings
 
     return Settings(
         suite=suite,
@@ -300,7 +317,7 @@ def _print(report: Report, form: str) -> None:
 
 
 def _print_plan(settings: Settings, claim: Any, form: str) -> None:
-    from verifier.audit import drawn_seed, request_limit
+    from verifier.auditing import drawn_seed, request_limit
     from verifier.pricing import plan
     from verifier.report.plan import plan_json, plan_text
 

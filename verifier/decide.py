@@ -62,12 +62,12 @@ class Verdict:
         return self.outcome != "inconclusive"
 
 
-def decide(evidence: Sequence[Evidence], claim: Claim | None, alpha: float) -> Verdict:
-    """The verdict that the evidence supports so far. Valid under any stopping rule."""
+def decide(evidence: Sequence[Evidence], claim: Claim | None, alpha: float, further: Sequence[Finding] = ()) -> Verdict:
+    """The verdict that the evidence supports so far, with `further` findings that no channel makes. Valid under any stopping rule."""
     tokenizer, unknown_tokenizer = _tokenizer_posterior(evidence)
     attribution, unknown = _attribution(tokenizer, unknown_tokenizer)
     log_e = _log_e(evidence)
-    findings = tuple(_dedupe([f for e in evidence for f in e.findings] + _disagreements(evidence)))
+    findings = tuple(_dedupe([f for e in evidence for f in e.findings] + _disagreements(evidence) + list(further)))
     if claim is None:
         outcome, why = _identify(evidence, tokenizer)
     elif _accused(evidence, log_e, alpha):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verifier import local
-from verifier.audit import Settings, audit
+from verifier.auditing import Settings, audit
 from verifier.report.model import Report
 
 

@@ -44,7 +44,9 @@ def matches(evidence: Sequence[Evidence]) -> Reasons:
             found.append(("usage-recounted", f"{_SAYS[e.channel]} match {e.best}: the gateway recounts; the text speaks for the claim."))
     counted = [e for e in evidence if e.tested and e.supports_claim]
     if all(e.channel == "usage" for e in counted):
-        found.append(("counts-only", "This rests on reported counts alone: a relay that forges them with the claimed tokenizer would pass."))
+        found.append(
+            ("counts-only", "This rests on reported counts alone: a relay that forges them with the claimed tokenizer would pass.")
+        )
     return found + not_tested(evidence)
 
 
@@ -61,11 +63,15 @@ def missing(evidence: Sequence[Evidence], claim: Claim | None) -> Reasons:
         elif e.channel == "usage" and e.best is None:
             found.append(("unknown-tokenizer", f"{_SAYS[e.channel]} match no known vocabulary."))
         elif e.supports_claim and e.channel == "usage" and claim is not None and claim.tokenizer in RECOUNTERS:
-            found.append(("counts-recountable", f"{_SAYS[e.channel]} match the claim, as they would behind any gateway that recounts with {e.best}."))
+            found.append(
+                ("counts-recountable", f"{_SAYS[e.channel]} match the claim, as they would behind any gateway that recounts with {e.best}.")
+            )
         elif e.supports_claim:
             found.append((f"{_CODE[e.channel]}-match", f"{_SAYS[e.channel]} match the claimed model's vocabulary {e.best}."))
         elif e.log_e > 0.0:
-            found.append(("one-channel", f"{_SAYS[e.channel]} point to {e.best or 'another vocabulary'}; this alone does not carry an accusation."))
+            found.append(
+                ("one-channel", f"{_SAYS[e.channel]} point to {e.best or 'another vocabulary'}; this alone does not carry an accusation.")
+            )
         else:
             found.append(("undecided", f"{_SAYS[e.channel]} neither match the claim clearly nor contradict it."))
     bests = {e.best for e in evidence if e.tested and e.best is not None}
@@ -91,5 +97,5 @@ def next_step(outcome: str, evidence: Sequence[Evidence], claim: Claim | None) -
     if claim is not None and claim.tokenizer is None:
         return "Give --family if the claim is a fine-tune of a known base model."
     if "truncation" in untested or "stream" in untested:
-        return "A text channel would settle it: an endpoint that copies strings, honours max_tokens and streams, or --suite deep with another seed."
+        return "A text channel would settle it: copies cut at max_tokens, or streamed chunks. Try --suite deep with another seed."
     return "Repeat with --suite deep and another seed; ask the operator whether usage is recounted."

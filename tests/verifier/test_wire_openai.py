@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from probes.probe import ERROR_KINDS, Ask, Usage
 from tests.verifier.stand_ins import completion, delta
 from verifier.endpoint.sse import Event, EventReader
-from verifier.endpoint.wires.base import Answer, WireError, token_count, whole_characters
-from verifier.endpoint.wires.openai import COMPLETION_TOKENS_FIELD, NO_STREAM_OPTIONS, NO_TEMPERATURE, OpenAIChat
+from verifier.endpoint.wires.base import NO_TEMPERATURE, Answer, WireError
+from verifier.endpoint.wires.openai import COMPLETION_TOKENS_FIELD, NO_STREAM_OPTIONS, OpenAIChat
+from verifier.endpoint.wires.reading import token_count, whole_characters
 from verifier.target import Target
 
 SHARED = Path(__file__).parents[2].parent / "shared"

@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -25,13 +25,22 @@ from verifier.endpoint.exchange import Outcome, exchange
 from verifier.endpoint.guard import RESOLVE_TIMEOUT_S, GuardPolicy, guarded_transport
 from verifier.endpoint.limits import Limits
 from verifier.endpoint.redaction import Redactor
+from verifier.endpoint.wires.anthropic import AnthropicMessages
 from verifier.endpoint.wires.base import Request, WireAdapter
+from verifier.endpoint.wires.gemini import GeminiGenerate
 from verifier.endpoint.wires.openai import OpenAIChat
+from verifier.endpoint.wires.responses import OpenAIResponses
 from verifier.target import Target
 
 __all__ = ["EndpointClient", "Limits"]
 
-_ADAPTERS: dict[Wire, Callable[[], WireAdapter]] = {Wire.OPENAI: OpenAIChat}
+ADAPTERS: Mapping[Wire, Callable[[], WireAdapter]] = {
+    Wire.OPENAI: OpenAIChat,
+    Wire.RESPONSES: OpenAIResponses,
+    Wire.ANTHROPIC: AnthropicMessages,
+    Wire.GEMINI: GeminiGenerate,
+}
+"""The adapter of every wire."""
 
 _HEAD_START_S = 2.0
 """Seconds that the first ask of an audit is given alone, so that what it teaches (a refused field) is not learnt four times over."""
@@ -72,7 +81,7 @@ class EndpointClient:
         self._transport = transport or guarded_transport(policy, resolve_timeout_s=min(RESOLVE_TIMEOUT_S, limits.timeout_s))
         self._clock = clock
         self._on_reply = on_reply
-        self._adapter = _ADAPTERS[target.wire]()
+        self._adapter = ADAPTERS[target.wire]()
         self._redactor = Redactor(target)
         self._quirks: set[str] = set()
         self._began = clock()
@@ -155,8 +164,7 @@ class EndpointClient:
 
     async def _ask(self, ask: Ask, retry_timeouts: bool) -> Reply:
         """One question with its retries. The first request has been taken from the budget by `_admit`."""
-        attempts = 0
-        reply = Reply(ask)
+        reply = Reply(ask, attempts=0)
         tries = stamina.retry_context(
             on=_wait_before_retry,
             attempts=self._limits.retries + 1,
@@ -168,27 +176,31 @@ class EndpointClient:
         try:
             async for attempt in tries:
                 with attempt:
-                    if attempts and not self._take_request():
+                    if reply.attempts and not self._take_request():
                         return reply
-                    while True:
-                        attempts += 1
-                        quirks = frozenset(self._quirks)
-                        request = self._adapter.build(ask, self._target, quirks)
-                        at = self._clock() - self._began
-                        outcome = await exchange(self._transport, self._http_request(request), self._adapter, self._limits, self._clock)
-                        self.tokens_used += _tokens(ask, outcome)
-                        reply = self._reply(ask, outcome, attempts, at)
-                        quirk = self._learn(request, outcome, quirks)
-                        if quirk is None:
-                            break
-                        self._quirks.add(quirk)
-                        if not self._take_request():
-                            return reply
+                    reply, outcome = await self._send(ask, reply.attempts)
                     if self._worth_retrying(outcome, retry_timeouts):
                         raise _AgainError(outcome.retry_after_s)
         except _AgainError:
             pass  # all attempts are used up: the last reply stands
         return reply
+
+    async def _send(self, ask: Ask, attempts: int) -> tuple[Reply, Outcome]:
+        """One request after `attempts` earlier ones, and at once another where its refusal teaches which field to leave out."""
+        while True:
+            attempts += 1
+            quirks = frozenset(self._quirks)
+            request = self._adapter.build(ask, self._target, quirks)
+            at = self._clock() - self._began
+            outcome = await exchange(self._transport, self._http_request(request), self._adapter, self._limits, self._clock)
+            self.tokens_used += _tokens(ask, outcome, self._adapter.reasoning_apart)
+            reply = self._reply(ask, outcome, attempts, at)
+            quirk = self._learn(request, outcome, quirks)
+            if quirk is None:
+                return reply, outcome
+            self._quirks.add(quirk)
+            if not self._take_request():
+                return reply, outcome
 
     def _take_request(self) -> bool:
         """One more request for an ask under way, if the budget allows."""
@@ -262,7 +274,7 @@ def _prompt_tokens(ask: Ask) -> int:
     return sum(len(content.encode("utf-8", "replace")) for _, content in ask.messages) // _BYTES_PER_TOKEN + 1
 
 
-def _tokens(ask: Ask, outcome: Outcome) -> int:
+def _tokens(ask: Ask, outcome: Outcome, reasoning_apart: bool) -> int:
     """What a request cost: as reported, else estimated; nothing where no model ran."""
     kind = outcome.error.kind if outcome.error else ""
     if outcome.answer.usage is None and kind not in ("", "timeout", "cut-stream", "too-large"):
@@ -270,5 +282,6 @@ def _tokens(ask: Ask, outcome: Outcome) -> int:
     usage = outcome.answer.usage
     prompt = usage.prompt_tokens if usage else None
     completion = usage.completion_tokens if usage else None
+    hidden = (usage.reasoning_tokens or 0) if usage and reasoning_apart else 0
     estimated = len(outcome.answer.text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN
-    return (_prompt_tokens(ask) if prompt is None else prompt) + (estimated if completion is None else completion)
+    return (_prompt_tokens(ask) if prompt is None else prompt) + (estimated if completion is None else completion) + hidden

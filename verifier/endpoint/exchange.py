@@ -22,23 +22,16 @@ import httpx
 
 from verifier.endpoint.limits import Limits
 from verifier.endpoint.sse import Event, EventReader
-from verifier.endpoint.wires.base import (
-    Answer,
-    NotJSONError,
-    StreamParser,
-    WireAdapter,
-    WireError,
-    error_message,
-    load_json,
-    whole_characters,
-)
+from verifier.endpoint.wires.base import Answer, NotJSONError, StreamParser, WireAdapter, WireError
+from verifier.endpoint.wires.reading import error_kind, error_message, load_json, status_kind, whole_characters
 
 _ERROR_BODY_BYTES = 65_536
 """What is read of an error's body: enough for its message."""
 _ERROR_BODY_S = 3.0
 """How long it is waited for: the status has already said what happened."""
 
-_STATUS_KINDS = {401: "refused-key", 403: "refused-key", 404: "not-found", 429: "rate-limited"}
+# Google and xAI refuse a key with a 400, and only their words say why.
+_KEY_REFUSED = re.compile(r"api key (not valid|is invalid|not found|expired)|(incorrect|invalid) api key", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -130,9 +123,12 @@ async def _refusal(response: httpx.Response, body: _Body, *, readable: bool) -> 
                         break
     body.digest.update(raw)
     body.size = len(raw)
-    message = _message(raw)
-    kind = _STATUS_KINDS.get(status, "server-error" if status >= 500 else "bad-request")
-    return WireError(kind, f"HTTP {status}: {message}" if message else f"HTTP {status}")
+    message, kind = _message(raw)
+    if status not in (400, 422):  # the statuses with which servers say anything at all
+        kind = None
+    elif _KEY_REFUSED.search(message):
+        kind = "refused-key"
+    return WireError(kind or status_kind(status), f"HTTP {status}: {message}" if message else f"HTTP {status}")
 
 
 def _origin(location: str) -> str:
@@ -145,14 +141,16 @@ def _origin(location: str) -> str:
     return f"{url.scheme}://{url.host}{port}" if url.scheme and url.host else ""
 
 
-def _message(raw: bytes) -> str:
+def _message(raw: bytes) -> tuple[str, str | None]:
+    """The server's message, and the kind that the body's words for machines say."""
     with contextlib.suppress(WireError):
-        return whole_characters(error_message(load_json(raw)) or "")
+        data = load_json(raw)
+        return whole_characters(error_message(data) or ""), error_kind(data)
     text = raw.decode("utf-8", "replace")
     if "<html" in text[:1000].lower():
         title = _TITLE.search(text)
-        return html.unescape(title.group(1)) if title else ""
-    return text
+        return html.unescape(title.group(1)) if title else "", None
+    return text, None
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:

@@ -75,9 +75,7 @@ def build(transcript: Transcript, data: bytes, evidence: Sequence[Evidence], ver
         },
         "target": dict(header.target),
         "verdict": _verdict(verdict),
-        "findings": [
-            {"code": f.code, "strength": f.strength, "text": f.text, "ask_ids": list(f.ask_ids)} for f in verdict.findings
-        ],
+        "findings": [{"code": f.code, "strength": f.strength, "text": f.text, "ask_ids": list(f.ask_ids)} for f in verdict.findings],
         "blocks": _blocks(evidence),
         "mixture": None,
         "switches": [],
@@ -106,9 +104,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "e_value": _e_value(verdict.log_e),
         "alpha": verdict.alpha,
         "reasons": [{"code": reason.code, "text": reason.text} for reason in verdict.reasons],
-        "attribution": [
-            {"candidate": family, "family": family, "posterior": p} for family, p in verdict.attribution[:LISTED_CANDIDATES]
-        ],
+        "attribution": [{"candidate": family, "family": family, "posterior": p} for family, p in verdict.attribution[:LISTED_CANDIDATES]],
         "unknown": verdict.unknown,
         "tokenizer": [{"family": name, "posterior": p} for name, p in verdict.tokenizer[:LISTED_CANDIDATES]],
         "resolution": verdict.resolution,
@@ -161,4 +157,6 @@ def load_report(path: str | Path) -> Report:
         stored = file.with_name("transcript.jsonl.gz")
         return Report(data, stored.read_bytes() if stored.exists() else b"")
     except (OSError, ValueError, RecursionError) as error:
-        raise CannotRunError(f"{file} is not a readable Truename report ({type(error).__name__})", "give a report.json or its folder") from error
+        raise CannotRunError(
+            f"{file} is not a readable Truename report ({type(error).__name__})", "give a report.json or its folder"
+        ) from error

@@ -44,7 +44,9 @@ def show(report: Report, console: Console) -> None:
     data = report.data
     verdict = data["verdict"]
     console.print(Text(plain(headline(report)), style=_STYLE[report.outcome]))
-    console.print(Text(plain(f"{data['target']['origin']} · model {data['target']['model']} · {data['created']} · {data['id']}"), style="dim"))
+    console.print(
+        Text(plain(f"{data['target']['origin']} · model {data['target']['model']} · {data['created']} · {data['id']}"), style="dim")
+    )
     for reason in verdict["reasons"]:
         console.print(Text("  • " + plain(reason["text"])))
     for finding in data["findings"]:
@@ -82,7 +84,9 @@ def _measurements(data: Mapping[str, Any]) -> list[Table]:
             for name in names:
                 table.add_column(f"{name} (claim)" if name == claimed else name, justify="right")
             for row in rows:
-                cells = [Text(str(row["predicted"][name]), style="green" if row["predicted"][name] == row["measured"] else "") for name in names]
+                cells = [
+                    Text(str(row["predicted"][name]), style="green" if row["predicted"][name] == row["measured"] else "") for name in names
+                ]
                 table.add_row(row["key"], str(row["measured"]), *cells)
             tables.append(table)
     return tables

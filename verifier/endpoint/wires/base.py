@@ -1,26 +1,27 @@
 """What an API flavour ("wire") must do: turn an Ask into a request body, and a hostile body or event stream into an Answer.
 
 Takes plain data and gives plain data: no sockets, no clock, no secrets beyond the key it is asked to place in a header. A wire
-may raise WireError and nothing else, whatever the server sent.
+may raise WireError and nothing else, whatever the server sent. What the wires' requests have in common is here; what their
+readers have in common is in reading.py.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Set
+import re
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from probes.probe import JSON, Ask, Chunk, Usage
 from verifier.target import Target
 
-MAX_TOKEN_COUNT = 10_000_000
-"""Tokens. A reported count above this is absurd: the largest context window sold in 2026 is a tenth of it."""
-MAX_FIELD_CHARS = 500
-"""Characters kept of a model name, an id or another short field of a reply."""
+NO_TEMPERATURE = "refuses temperature"
+"""The quirk of models that take no temperature at all (OpenAI's o series, Claude since Opus 4.7); all wires learn it alike."""
+
+_VERSION_AT_END = re.compile(r"/v\d+(alpha|beta)?\d*$")
 
 
 class WireError(Exception):
@@ -41,7 +42,7 @@ class NotJSONError(WireError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send: the path is appended to the target's base URL."""
+    """What to send: the path, which may hold a query, is appended to the target's base URL."""
 
     path: str
     body: JSON
@@ -80,7 +81,10 @@ class StreamParser(Protocol):
 
 
 class WireAdapter(Protocol):
-    """One API flavour."""
+    """One API flavour; stateless."""
+
+    reasoning_apart: bool
+    """Hidden reasoning is reported beside completion_tokens (Gemini) and not inside it (everybody else)."""
 
     def build(self, ask: Ask, target: Target, quirks: Set[str]) -> Request:
         """The request for an ask. `quirks` is what `learn` has learnt about this endpoint."""
@@ -99,66 +103,33 @@ class WireAdapter(Protocol):
         ...
 
 
-def load_json(body: bytes | str) -> Any:
-    """Parse JSON from a hostile body. Raises NotJSONError."""
-    if not body.strip():
-        raise NotJSONError("the reply is empty")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):  # ValueError covers malformed JSON, malformed UTF-8 and integers of absurd length
-        raise NotJSONError from None
+def key_header(target: Target, name: str, scheme: str = "") -> tuple[tuple[str, SecretStr], ...]:
+    """The header that carries the target's key, where it has one. A header of the same name that the caller gives replaces it."""
+    return ((name, SecretStr(scheme + target.api_key.get_secret_value())),) if target.api_key else ()
 
 
-def token_count(value: object) -> int | None:
-    """A reported token count, or None where it is not a plausible one: a string, a boolean, negative, absurdly large."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if isinstance(value, float) and not (math.isfinite(value) and value.is_integer()):
-        return None
-    return int(value) if 0 <= value <= MAX_TOKEN_COUNT else None
+def openai_key_header(target: Target) -> tuple[tuple[str, SecretStr], ...]:
+    """`Authorization: Bearer`, or the `api-key` header that Azure wants instead."""
+    parts = urlsplit(target.base_url)
+    azure = (parts.hostname or "").endswith(".azure.com") or "/openai/deployments/" in parts.path + "/"
+    return key_header(target, "api-key") if azure else key_header(target, "authorization", "Bearer ")
 
 
-def short_string(value: object) -> str | None:
-    """A short text field of a reply, cut to MAX_FIELD_CHARS; None where it is not a string."""
-    return whole_characters(value[:MAX_FIELD_CHARS]) if isinstance(value, str) else None
+def versioned(target: Target, version: str) -> str:
+    """`/version`, unless the base URL already ends in a version: SDKs of Anthropic and Google are given base URLs without it."""
+    return "" if _VERSION_AT_END.search(target.base_url) else f"/{version}"
 
 
-def whole_characters(text: str) -> str:
-    """Join surrogate pairs that JSON escapes left apart and replace lone ones, so that the text can be encoded as UTF-8."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+def split_system(ask: Ask) -> tuple[str, list[tuple[str, str]]]:
+    """The system messages joined by blank lines, and the other messages: wires that keep the two apart."""
+    system = "\n\n".join(content for role, content in ask.messages if role == "system")
+    return system, [message for message in ask.messages if message[0] != "system"]
 
 
-def error_message(body: object) -> str | None:
-    """The server's own error message in any of the shapes that endpoints use, or None where the body is not an error.
-
-    OpenAI and most others: {"error": {"message": …}}; some: {"error": "…"}, {"detail": …} (FastAPI), {"message": …},
-    {"errors": […]}; a few wrap the object in a list (Google).
-    """
-    if isinstance(body, list):
-        body = body[0] if body else None
-    if not isinstance(body, Mapping):
-        return None
-    for key in ("error", "detail", "errors"):
-        found = _message_in(body.get(key))
-        if found:
-            return found
-    message = body.get("message")  # as an object it is an answer (Ollama's own API, Cohere's), not an error
-    return message if isinstance(message, str) and message else None
-
-
-def _message_in(value: object) -> str | None:
-    if isinstance(value, str):
-        return value or None
-    if isinstance(value, list):
-        value = value[0] if value else None
-        if isinstance(value, str):
-            return value or None
-    if not isinstance(value, Mapping):
-        return None
-    for key in ("message", "msg", "detail", "error", "type", "code"):
-        text = value.get(key)
-        if isinstance(text, str) and text:
-            return text
-    return "an error without a message" if value else None
+def learnt(signs: Iterable[tuple[str, str, str]], fields: Mapping[str, Any], message: str, quirks: Set[str]) -> str | None:
+    """The first quirk of `signs` (quirk, field, word) that is new, whose field was sent and whose word the refusal says."""
+    said = message.lower()
+    for quirk, sent, word in signs:
+        if sent in fields and word in said and quirk not in quirks:
+            return quirk
+    return None

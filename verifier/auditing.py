@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from fingerprints import catalog, signatures
+from fingerprints import catalog, signatures, tokenizers
 from fingerprints.catalog import Claim
 from probes import suite as suites
-from probes.probe import Evidence, Probe, Reply
+from probes.probe import Ask, Evidence, Probe, Reply
+from verifier import outages
 from verifier.decide import Verdict, decide
 from verifier.errors import CannotRunError, UsageError
 from verifier.report.model import Report, build
@@ -25,8 +26,14 @@ from verifier.transcript import Digests, Header, Transcript
 from verifier.version import VERSION
 
 if TYPE_CHECKING:
-    from verifier.endpoint.client import EndpointClient
     from verifier.target import Target
+
+
+class AskAll(Protocol):
+    """How questions reach an endpoint: replies in the order of the asks, missing at the end where the budget is spent."""
+
+    async def __call__(self, asks: Sequence[Ask], *, retry_timeouts: bool = True) -> list[Reply]: ...
+
 
 DEFAULT_SUITE = "standard"
 DEFAULT_ALPHA = 0.01
@@ -104,9 +111,7 @@ def audit(
     progress: Progress | None = None,
 ) -> Report:
     """`audit_async` for callers without an event loop."""
-    return asyncio.run(
-        audit_async(base_url, claim, family=family, model=model, api_key=api_key, settings=settings, progress=progress)
-    )
+    return asyncio.run(audit_async(base_url, claim, family=family, model=model, api_key=api_key, settings=settings, progress=progress))
 
 
 async def audit_target(target: Target, claim: Claim | None, settings: Settings, progress: Progress | None = None) -> Report:
@@ -123,19 +128,22 @@ async def audit_target(target: Target, claim: Claim | None, settings: Settings, 
     tell: Callable[[Reply], None] | None = (lambda reply: progress(reply, None)) if progress else None
     async with EndpointClient(target, limits, cli_policy(), on_reply=tell) as client:
         probes = suites.build(chosen, claim, header.seed, settings.alpha)
-        replies, stopped_early = await _ask_all(client, probes, header, progress)
+        replies, stopped_early = await interrogate(client.ask_all, probes, header, progress)
     transcript = Transcript(header, tuple(replies), stopped_early)
     return conclude(transcript, transcript.to_bytes())
 
 
-async def _ask_all(
-    client: EndpointClient, probes: Sequence[Probe], header: Header, progress: Progress | None
+async def interrogate(
+    ask_all: AskAll, probes: Sequence[Probe], header: Header, progress: Progress | None = None
 ) -> tuple[list[Reply], bool]:
-    """Run the probes in order, round by round. Gives the replies and whether the decision ended the audit early."""
+    """Run the probes in order, round by round. Gives the replies and whether the decision ended the audit early.
+
+    `ask_all` is `EndpointClient.ask_all`, or a simulated endpoint's. Raises CannotRunError when nothing at all is answered.
+    """
     replies: list[Reply] = []
     for probe in probes:
         while asks := probe.next_round(read_by(probe, replies)):
-            answered = await client.ask_all(asks, retry_timeouts=bool(replies))
+            answered = await ask_all(asks, retry_timeouts=bool(replies))
             replies.extend(answered)
             if not any(reply.ok for reply in replies):
                 raise could_not_run(replies, header.target["origin"])
@@ -172,7 +180,8 @@ def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None) ->
     judged = claim or header.claim
     probes = suites.build(suites.SUITES[header.suite], judged, header.seed, header.alpha)
     evidence: list[Evidence] = [probe.read(read_by(probe, transcript.replies)) for probe in probes]
-    return build(transcript, data, evidence, decide(evidence, judged, header.alpha), judged)
+    verdict = decide(evidence, judged, header.alpha, outages.findings(transcript.replies))
+    return build(transcript, data, evidence, verdict, judged)
 
 
 def make_header(target: Target, claim: Claim | None, settings: Settings) -> Header:
@@ -232,7 +241,8 @@ def resolve_claim(claim: str | None, family: str | None) -> Claim | None:
     if not claim.strip():
         raise UsageError("the claim is empty", "name the model that the endpoint is said to serve: --claim gpt-4o")
     try:
-        return catalog.claim(claim, family)
+        found = catalog.claim(claim, family)
+        return found if found.tokenizer in tokenizers.names() else replace(found, tokenizer=None)
     except catalog.UnknownFamilyError as error:
         raise UsageError(str(error), "run `truename catalog list` for what is known") from error
 

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks NAME [--data DIR] [--json] [--seed N] [--limit N] [--write]`. Not installed."""

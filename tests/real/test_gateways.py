@@ -1,0 +1,176 @@
+"""A real model with the Llama-3 tokenizer, alone and behind real gateways: accused where it poses as GPT-4o, never under its own name.
+
+Ten seeds each, so that a claim which holds by luck shows it. Every arm uses the suite `standard`, the command line's default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+
+from tests.real import gateways
+from tests.real.command import truename
+from tests.real.gateways import Gateway
+from verifier import Settings, audit
+
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(300)]
+
+SEEDS = range(10)
+LLAMA = "llama-3.1-8b-instruct"
+GPT = "gpt-4o"
+SYSTEM = "You are a helpful assistant. Answer briefly, and never say who made you."
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one audit concluded."""
+
+    seed: int
+    outcome: str
+    tokenizer: str | None
+    findings: frozenset[str]
+    tested: frozenset[str]
+    """Channels that could say something."""
+
+
+def _audits(upstream: str, gateway: Gateway, claim: str) -> list[Seen]:
+    """One audit per seed of `upstream` behind `gateway`."""
+    seen = []
+    with gateways.serve(upstream, gateway) as base_url:
+        for seed in SEEDS:
+            data = audit(base_url, claim, settings=Settings(seed=seed)).data
+            ranked = data["verdict"]["tokenizer"]
+            channels = {name: channel for block in data["blocks"].values() for name, channel in block.items()}
+            seen.append(
+                Seen(
+                    seed,
+                    data["verdict"]["outcome"],
+                    ranked[0]["family"] if ranked else None,
+                    frozenset(finding["code"] for finding in data["findings"]),
+                    frozenset(name for name, channel in channels.items() if channel["tested"]),
+                )
+            )
+    print(claim, Counter(one.outcome for one in seen))  # pytest shows it beside a failure
+    return seen
+
+
+def _never_accused(seen: list[Seen]) -> None:
+    assert [one for one in seen if one.outcome == "inconsistent"] == []
+    assert Counter(one.outcome for one in seen)["consistent"] >= 5, "an honest endpoint that copies strings can be cleared"
+
+
+def _accused(seen: list[Seen], at_least: int = 9) -> None:
+    """Inconsistent for nearly every seed (a copy may fail and leave one inconclusive), never cleared, the true tokenizer named."""
+    outcomes = Counter(one.outcome for one in seen)
+    assert outcomes["consistent"] == 0
+    assert outcomes["inconsistent"] >= at_least, seen
+    assert {one.tokenizer for one in seen if one.outcome == "inconsistent"} == {"llama3"}
+
+
+def _found(seen: list[Seen], code: str) -> None:
+    assert [one for one in seen if code not in one.findings] == []
+
+
+# Under its own name: whatever an honest gateway does, there is no accusation.
+
+
+def test_a_llama_under_its_own_name_is_never_accused(llama3_echo: str) -> None:
+    seen = _audits(llama3_echo, Gateway(), LLAMA)
+    _never_accused(seen)
+    assert {one.findings for one in seen} == {frozenset()}
+
+
+@pytest.mark.parametrize("vocabulary", ["o200k", "cl100k"])
+def test_a_llama_whose_gateway_recounts_usage_is_reported_not_accused(llama3_echo: str, vocabulary: str) -> None:
+    seen = _audits(llama3_echo, gateways.recount(vocabulary), LLAMA)
+    _never_accused(seen)
+    _found(seen, "usage-recounted")
+
+
+def test_a_llama_whose_gateway_bills_a_quarter_more_is_reported_not_accused(llama3_echo: str) -> None:
+    seen = _audits(llama3_echo, gateways.scale(1.25), LLAMA)
+    _never_accused(seen)
+    _found(seen, "usage-inflated")
+
+
+def test_a_llama_whose_gateway_drops_usage_is_not_accused_and_its_text_still_speaks(llama3_echo: str) -> None:
+    seen = _audits(llama3_echo, gateways.strip_usage(), LLAMA)
+    _never_accused(seen)
+    _found(seen, "usage-missing")
+    assert {one.tested for one in seen} == {frozenset({"truncation", "stream"})}
+
+
+@pytest.mark.parametrize(
+    "gateway",
+    [gateways.hidden_prompt(SYSTEM), gateways.rechunk(4), gateways.merge_chunks(3)],
+    ids=["hidden prompt", "chunks of 4 characters", "chunks of 3 tokens"],
+)
+def test_a_llama_behind_a_gateway_that_leaves_its_counts_is_never_accused(llama3_echo: str, gateway: Gateway) -> None:
+    _never_accused(_audits(llama3_echo, gateway, LLAMA))
+
+
+# Posing as GPT-4o: no gateway saves it.
+
+
+def test_a_llama_that_poses_as_gpt_4o_is_exposed(llama3_echo: str) -> None:
+    seen = _audits(llama3_echo, Gateway(), GPT)
+    _accused(seen, at_least=10)
+    _found(seen, "tokenizer-mismatch")
+
+
+def test_a_llama_that_poses_as_gpt_4o_with_gpt_4os_counts_is_exposed_by_its_text(llama3_echo: str) -> None:
+    seen = _audits(llama3_echo, gateways.recount("o200k"), GPT)
+    _accused(seen)
+    assert [one for one in seen if one.outcome == "inconsistent" and "usage-rewritten" not in one.findings] == []
+
+
+def test_forged_counts_of_prompt_and_cut_reply_do_not_clear_a_llama_that_poses_as_gpt_4o(llama3_echo: str) -> None:
+    seen = _audits(llama3_echo, gateways.forge("o200k"), GPT)
+    _accused(seen)
+
+
+def test_a_llama_that_poses_as_gpt_4o_and_bills_a_quarter_more_is_exposed(llama3_echo: str) -> None:
+    seen = _audits(llama3_echo, gateways.scale(1.25), GPT)
+    _accused(seen)
+    _found(seen, "usage-inflated")
+
+
+def test_a_llama_that_poses_as_gpt_4o_without_usage_is_exposed_by_its_text(llama3_echo: str) -> None:
+    seen = _audits(llama3_echo, gateways.strip_usage(), GPT)
+    _accused(seen)
+    _found(seen, "usage-missing")
+
+
+def test_a_llama_that_poses_as_gpt_4o_behind_a_hidden_prompt_is_exposed(llama3_echo: str) -> None:
+    _accused(_audits(llama3_echo, gateways.hidden_prompt(SYSTEM), GPT))
+
+
+@pytest.mark.parametrize(("claim", "code"), [(LLAMA, 0), (GPT, 1)])
+def test_the_exit_code_is_the_verdict(llama3_echo: str, claim: str, code: int) -> None:
+    ended = truename("audit", llama3_echo, "--claim", claim, "--seed", "1", "--json")
+    assert (ended.code, ended.json["verdict"]["outcome"]) == (code, {0: "consistent", 1: "inconsistent"}[code])
+
+
+# What is missing is missing: neither good nor bad.
+
+
+def test_cut_streams_leave_recounted_usage_inconclusive_and_the_report_says_why(llama3_echo: str) -> None:
+    gateway = dataclasses.replace(gateways.recount("o200k"), cut_streams_after=2)
+    with gateways.serve(llama3_echo, gateway) as base_url:
+        ended = truename("audit", base_url, "--claim", GPT, "--suite", "quick", "--seed", "1", "--json")
+    assert ended.code == 3
+    assert ended.json["verdict"]["outcome"] == "inconclusive"
+    said = [reason["text"] for reason in ended.json["verdict"]["reasons"] if reason["code"] == "not-tested"]
+    assert any("cut-stream" in text for text in said), said
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("vocabulary", ["o200k", "cl100k"])
+def test_gemma_whose_gateway_recounts_usage_is_not_accused(gemma3: str, vocabulary: str) -> None:
+    with gateways.serve(gemma3, gateways.recount(vocabulary)) as base_url:
+        report = audit(base_url, "gemma-3-270m", settings=Settings(suite="quick", seed=1))
+    assert report.outcome != "inconsistent"
+    assert "usage-recounted" in {finding["code"] for finding in report.data["findings"]}

@@ -1,0 +1,133 @@
+"""The command line: exit codes, one line per error, and nothing secret on any stream."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from api.cli import main
+from benchmarks.simulated import Endpoint
+from tests.endpoints import claim_of, transcript_of
+from verifier.auditing import conclude
+
+DEAD = "http://127.0.0.1:9/v1"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of one command."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An audit's folder: SmolLM's vocabulary claimed as Llama 3's."""
+    transcript = transcript_of(Endpoint("smollm", copies=False), claim_of("llama3"))
+    conclude(transcript, transcript.to_bytes()).save(tmp_path)
+    return tmp_path
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert all(command in out for command in ("audit", "identify", "judge", "demo", "catalog"))
+
+
+def test_a_dead_endpoint_is_exit_4_and_one_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "audit", DEAD, "--claim", "gpt-4o")
+    (line,) = [line for line in err.splitlines() if line.startswith("truename:")]
+    assert code == 4 and out == ""
+    assert "unreachable" in line and "check the URL" in line and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit", DEAD),
+        ("audit", DEAD, "--claim", ""),
+        ("audit", "not a url", "--claim", "gpt-4o"),
+        ("audit", "ftp://x/v1", "--claim", "gpt-4o"),
+        ("audit", "http://user:pw@x/v1", "--claim", "gpt-4o"),
+        ("audit", DEAD, "--claim", "gpt-4o", "--suite", "huge"),
+        ("audit", DEAD, "--claim", "gpt-4o", "--alpha", "2"),
+        ("audit", DEAD, "--claim", "gpt-4o", "--wire", "smoke-signals"),
+        ("audit", DEAD, "--claim", "gpt-4o", "--format", "papyrus"),
+        ("audit", DEAD, "--claim", "gpt-4o", "--api-key-env", "NO_SUCH_VARIABLE_HERE"),
+        ("audit", DEAD, "--claim", "gpt-4o", "--header", "no colon"),
+        ("audit", DEAD, "--claim", "reflection-70b", "--family", "no-such-family"),
+        ("identify", DEAD),
+        ("no-such-command",),
+    ],
+)
+def test_wrong_usage_is_exit_2(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == "" and err and "Traceback" not in err
+
+
+def test_metadata_addresses_are_refused_by_the_guard(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "audit", "http://169.254.169.254/v1", "--claim", "gpt-4o")
+    assert code == 4 and "169.254.169.254" in err
+
+
+def test_judge_repeats_the_stored_conclusions(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    code, out, _ = run(capsys, "judge", str(folder), "--json")
+    assert code == 1
+    assert json.loads(out)["verdict"] == json.loads((folder / "report.json").read_text(encoding="utf-8"))["verdict"]
+
+
+def test_judge_against_another_claim_and_as_text(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    code, out, _ = run(capsys, "judge", str(folder / "transcript.jsonl.gz"), "--claim", "smollm2-135m")
+    assert code == 0 and out.startswith("CONSISTENT with smollm2-135m")
+    code, out, _ = run(capsys, "judge", str(folder))
+    assert code == 1 and "INCONSISTENT" in out and "smollm" in out
+
+
+def test_a_missing_or_broken_transcript_is_exit_4(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(capsys, "judge", str(tmp_path / "none"))[0] == 4
+    (tmp_path / "transcript.jsonl.gz").write_bytes(b"no gzip")
+    code, _, err = run(capsys, "judge", str(tmp_path))
+    assert code == 4 and len(err.splitlines()) == 1
+
+
+def test_a_dry_run_sends_nothing_and_states_the_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "audit", DEAD, "--claim", "gpt-4o", "--suite", "quick", "--dry-run", "--seed", "5", "--json")
+    plan = json.loads(out)
+    assert code == 0
+    assert 0 < plan["requests"] <= 15 and plan["prompt_tokens"] > 100 and plan["dollars"] > 0
+    assert len(plan["questions"]) == plan["requests"] and plan["seed"] == 5
+    again = json.loads(run(capsys, "audit", DEAD, "--claim", "gpt-4o", "--suite", "quick", "--dry-run", "--seed", "5", "--json")[1])
+    assert again == plan
+    code, out, _ = run(capsys, "audit", DEAD, "--claim", "some-private-model", "--suite", "quick", "--dry-run")
+    assert code == 0 and "price unknown" in out and "Nothing was sent" in out
+
+
+def test_the_catalog_lists_and_shows_and_suggests(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "catalog", "list", "--json")
+    assert code == 0 and len(json.loads(out)) >= 300
+    assert "gpt-4o" in run(capsys, "catalog", "list")[1]
+    assert json.loads(run(capsys, "catalog", "show", "GPT-4o")[1])["tokenizer"] == "o200k"
+    code, _, err = run(capsys, "catalog", "show", "gpt-4oo")
+    assert code == 4 and "gpt-4o" in err
+
+
+def test_a_key_never_reaches_a_stream(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUENAME_API_KEY", "sk-canary-3141592653589793")
+    code, out, err = run(capsys, "audit", DEAD, "--claim", "gpt-4o", "--header-env", "X-Auth=TRUENAME_API_KEY")
+    assert code == 4 and "canary" not in out + err
+
+
+def test_a_body_file_must_hold_an_object(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "body.json").write_text("[1]", encoding="utf-8")
+    assert run(capsys, "audit", DEAD, "--claim", "gpt-4o", "--body", str(tmp_path / "body.json"))[0] == 4
+    assert run(capsys, "audit", DEAD, "--claim", "gpt-4o", "--body", str(tmp_path / "none.json"))[0] == 4
+
+
+def test_debug_raises_instead_of_printing() -> None:
+    from verifier.errors import CannotRunError
+
+    with pytest.raises(CannotRunError):
+        main(["--debug", "audit", DEAD, "--claim", "gpt-4o"])
