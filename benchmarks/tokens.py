@@ -1,6 +1,6 @@
 """Token accounting on recorded traffic: is a GPT-4o claim told from a false one by 3 completions, and the tokenizer family by 5?
 
-It takes a folder with completions.jsonl.gz (see fingerprints/build/accounting.py) and scores all of it with the constants that ship; with
+It takes a folder with completions.jsonl.gz (see fingerprints/build/recorded.py) and scores all of it with the constants that ship; with
 --develop it fits on half of the projects and scores the other half, over random splits. It must never hand provider, model, ids or headers
 to what is tested: only texts, counts, messages and streamed pieces, and for a claim also the API flavour, which an auditor chooses.
 """
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fingerprints.accounting import Completion, completion_evidence
-from fingerprints.build.accounting import Recorded, fit, read
+from fingerprints.build.accounting import fit
+from fingerprints.build.recorded import Recorded, read
 from fingerprints.stacks import UNKNOWN, Table, shipped
 
 CLAIM = "gpt-4o"
@@ -146,7 +147,8 @@ def _score(groups: Sequence[Group], constants: Table | None, rng: random.Random,
     for group in groups:
         for _ in range(draws):
             # A relay that poses as OpenAI answers in OpenAI's flavours, whatever its upstream speaks.
-            asked = [replace(row, flavour="responses" if row.flavour == "responses" else "chat") for row in rng.sample(group.rows, CLAIM_ROWS)]
+            drawn = rng.sample(group.rows, CLAIM_ROWS)
+            asked = [replace(row, flavour="responses" if row.flavour == "responses" else "chat") for row in drawn]
             evidence = completion_evidence(asked, CLAIM, constants)
             group.odds.append(evidence.claim_log_odds if evidence.claim_log_odds is not None else -1.0)
             if len(group.rows) >= FAMILY_ROWS:
@@ -171,9 +173,7 @@ def _result(groups: Sequence[Group], seed: int) -> dict[str, Any]:
             "repositories": len({group.repository for group in groups}),
         },
         "claims": _claims(groups),
-        "no_vocabulary_called": {
-            f"{group.repository} {group.model}": dict(Counter(group.named).most_common()) for group in unlisted
-        },
+        "no_vocabulary_called": {f"{group.repository} {group.model}": dict(Counter(group.named).most_common()) for group in unlisted},
         "missed": {
             f"{group.repository} {group.model}": dict(Counter(group.named).most_common())
             for group in named

@@ -1,4 +1,4 @@
-"""The table of recorded stacks (provider, API flavour, model family): what each adds to a prompt and to a completion, and how usual that is.
+"""The table of recorded stacks (provider, API flavour, model family): what each adds to a prompt and a completion, and how usual that is.
 
 It takes data/accounting.toml (or a fit on other rows) and gives prior probabilities of completion offsets and prompt templates, for one
 vocabulary or one model family. Pure arithmetic on counts; it must never see a text.

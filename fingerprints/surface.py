@@ -106,7 +106,7 @@ def _fields(body: Mapping[str, Any], depth: int) -> str:
 
 
 def _some(texts: Iterable[str]) -> list[str]:
-    kept = []
+    kept: list[str] = []
     for text in texts:
         if len(kept) == MAX_LISTED:
             break

@@ -55,6 +55,8 @@ class Fit:
     """Largest |count - scale 1 prediction| in tokens."""
     residual_scaled: float
     """Largest |count - scale * prediction| in tokens at the best-fitting scale."""
+    spread: float
+    """Half the range of count - prediction in tokens: what is left when one common error of the baseline is taken away."""
 
 
 def fit(measured: Array, predicted: Array, jitter: float) -> list[Fit]:
@@ -83,6 +85,7 @@ def fit(measured: Array, predicted: Array, jitter: float) -> list[Fit]:
             scale=float(SCALES[best[i]]),
             residual=float(off[i]),
             residual_scaled=float(worst[i, best[i]]),
+            spread=float(np.ptp(measured - predicted[i]) / 2.0),
         )
         for i in range(len(predicted))
     ]

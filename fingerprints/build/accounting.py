@@ -8,69 +8,19 @@ copied from documentation.
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fingerprints import catalog, tokenizers
-from fingerprints.accounting import Completion, count
+from fingerprints.build.recorded import Recorded, read
+from fingerprints.stack_likelihood import count
 from fingerprints.stacks import DATA, UNKNOWN, overhead, shape
 
-STANDS_FOR = {"gemini": "gemma3"}
-"""Vocabulary for families whose catalog entry names none: Gemini 2 and later count like Gemma 3, off by a token or two at times."""
-_CUT = {"length", "max_tokens", "MAX_TOKENS", "incomplete"}
-# Request fields that put no text into the prompt. Anything else (schemas, server tools, raw instructions) leaves the prompt side unread.
-_HARMLESS = {"include", "prompt"}
-_REASONING = {"reasoning", "reasoning_effort", "thinking"}
-_ENDPOINTS = (
-    (r"generateContent", "generateContent"),
-    (r"/converse", "converse"),
-    (r"/invoke", "invoke"),
-    (r"/api/(chat|generate)$", "ollama"),
-    (r"/v[12]/chat$", "cohere"),
-    (r"/messages", "messages"),
-    (r"/responses", "responses"),
-    (r"/chat/completions", "chat"),
-    (r"/completions", "completions"),
-)
 SEEN_SHARE = 0.1
 """Offsets that fewer of a stack's replies show are noise of the tokenisation, not bookkeeping."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """One recorded completion: what accounting may see, and the truth about where it came from."""
-
-    row: Completion
-    repository: str
-    """owner/name"""
-    project: str
-    """The name alone: forks of one project replay each other's traffic, so they are one independent source."""
-    provider: str
-    model: str
-    """As the endpoint named it, or else as it was asked for."""
-    family: str
-    """Catalog family; empty where the catalog has no such model."""
-    vocabulary: str | None
-    reasoning: bool
-    """Hidden or visible reasoning was asked for or reported."""
-    plain: bool
-    date: str
-
-
-def read(folder: Path) -> list[Recorded]:
-    """All completions of a folder of recorded traffic. Raises FileNotFoundError where completions.jsonl.gz is missing."""
-    beside = folder / "interactions.jsonl.gz"
-    known = {record["sha"]: _context(record) for record in _lines(beside)} if beside.exists() else {}
-    return [_recorded(record, *known.get(record["sha"], ("", ""))) for record in _lines(folder / "completions.jsonl.gz")]
 
 
 def fit(records: Sequence[Recorded]) -> dict[str, Any]:
@@ -107,10 +57,10 @@ def render(table: dict[str, Any], source: str, rows: int) -> str:
     """The table as TOML, one line a stack."""
     lines = [
         "# Bookkeeping constants of recorded stacks, made by `python -m fingerprints.build accounting --write`; edit nothing by hand.",
-        "#   noise      vocabulary (\"\" for the rest) -> probability that a count is 0, 1, 2, 3 tokens off its stack's constant",
-        "#   offsets    completion_tokens minus the tokens of the text: `tokens` is the commonest, `share` of `n` distinct replies show it,",
+        '#   noise      vocabulary ("" for the rest) -> probability that a count is 0, 1, 2, 3 tokens off its stack\'s constant',
+        "#   offsets    completion_tokens minus the tokens of the text: `tokens` the commonest, `share` of `n` distinct replies show it,",
         "#              `seen` lists [tokens, replies] that a tenth or more show; `length`: cut at the limit",
-        "#   overheads  prompt_tokens minus the tokens of the contents: around the `first` user message, for each `system` message, for each",
+        "#   overheads  prompt_tokens minus the tokens of the contents: around the `first` user message, a `system` message, each",
         "#              further `turn`, around a `raw` prompt; a field that is missing was never seen; `shapes` were",
         "# `repositories`: independent sources; dates are those of the replies that carry one.",
         "",
@@ -127,65 +77,6 @@ def render(table: dict[str, Any], source: str, rows: int) -> str:
 
 def _cells(row: dict[str, Any]) -> str:
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in row.items() if value is not None)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        yield from map(json.loads, stream)
-
-
-def _context(record: dict[str, Any]) -> tuple[str, str]:
-    """Endpoint path without its query, and the date of a recording, empty where it carries none."""
-    date = str(record.get("recorded_at") or "")[:10]
-    header = (record.get("response_headers") or {}).get("date")
-    if not date and isinstance(header, str) and re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", header):
-        date = parsedate_to_datetime(header).date().isoformat()
-    return str(record.get("endpoint") or "").split("?")[0], date if re.fullmatch(r"20\d\d-\d\d-\d\d", date) else ""
-
-
-def _recorded(record: dict[str, Any], endpoint: str, date: str) -> Recorded:
-    # What was asked for counts only where the reply names nothing: an Azure deployment may be called anything.
-    named = str(record["model"] or record["requested_model"] or "")
-    model = _find(named)
-    family = model.family if model else ""
-    vocabulary = (model.tokenizer if model else None) or STANDS_FOR.get(family)
-    extras = set(record["extra_params"])
-    plain = bool(record["prompt_plain"])
-    row = Completion(
-        text=record["completion_text"] or "",
-        completion_tokens=int(record["completion_tokens"] or 0),
-        length=record["finish_reason"] in _CUT,
-        tools=bool(record["has_tools"]),
-        prompt_tokens=record["prompt_tokens"] if plain and not record["has_tools"] and extras <= _HARMLESS else None,
-        messages=tuple((str(role), str(text)) for role, text in record["messages"] or ()),
-        pieces=_pieces(record),
-        flavour=next((flavour for pattern, flavour in _ENDPOINTS if re.search(pattern, endpoint)), record["kind"]),
-    )
-    return Recorded(
-        row=row,
-        repository=str(record["repo"]),
-        project=str(record["repo"]).split("/")[-1],
-        provider=record["provider"],
-        model=model.name if model else named,
-        family=family,
-        vocabulary=vocabulary if vocabulary in tokenizers.names() else None,
-        reasoning=bool(record["reasoning_tokens"] or record["has_reasoning_text"] or extras & _REASONING),
-        plain=plain,
-        date=date,
-    )
-
-
-def _pieces(record: dict[str, Any]) -> tuple[str, ...]:
-    """Tokens of a log-probability listing, else streamed deltas, where they are the text and nothing else."""
-    for pieces in (record["logprob_tokens"], record["deltas"]):
-        if pieces and all(isinstance(piece, str) for piece in pieces) and "".join(pieces) == record["completion_text"]:
-            return tuple(pieces)
-    return ()
-
-
-@cache
-def _find(name: str) -> catalog.Model | None:
-    return catalog.find(name)
 
 
 def _distinct(records: Iterable[Recorded]) -> list[Recorded]:
@@ -278,15 +169,18 @@ def _template(members: Sequence[Recorded]) -> tuple[tuple[int | None, ...], int,
     modes = {form: mode for form, seen in by_shape.items() for mode, n in [_mode(seen)] if n >= 2 and 2 * n >= seen.total()}
     first, raw = modes.get((0, 1, 0)), modes.get((0, 0, 1))
     system = None if first is None or (1, 1, 0) not in modes else modes[1, 1, 0] - first
-    turn = next(((modes[form] - modes[form[0], 1, 0]) // (form[1] - 1) for form in ((0, 3, 0), (1, 3, 0), (0, 5, 0), (0, 2, 0))
-                 if form in modes and (form[0], 1, 0) in modes), None)
+    turn = next(
+        (
+            (modes[form] - modes[form[0], 1, 0]) // (form[1] - 1)
+            for form in ((0, 3, 0), (1, 3, 0), (0, 5, 0), (0, 2, 0))
+            if form in modes and (form[0], 1, 0) in modes
+        ),
+        None,
+    )
     if first is None and (1, 1, 0) in modes:
         first, system = modes[1, 1, 0], 0
     fitting = sum(
-        n
-        for form, seen in by_shape.items()
-        for tokens, n in seen.items()
-        if tokens == overhead((first, system, turn, raw), form)
+        n for form, seen in by_shape.items() for tokens, n in seen.items() if tokens == overhead((first, system, turn, raw), form)
     )
     return (first, system, turn, raw), fitting, {f"{systems}+{turns}+{raws}" for systems, turns, raws in modes}
 
@@ -294,7 +188,8 @@ def _template(members: Sequence[Recorded]) -> tuple[tuple[int | None, ...], int,
 def _noise(records: Sequence[Recorded]) -> dict[str, list[float]]:
     """How far counts stray from their stack's constants, per vocabulary where 100 replies or more say, and for all ("")."""
     away: defaultdict[str, Counter[int]] = defaultdict(Counter)
-    for _, members in _groups(records, lambda r: (r.project, r.provider, r.row.flavour, str(r.vocabulary), r.model, r.row.tools, r.row.length)):
+    stacks = _groups(records, lambda r: (r.project, r.provider, r.row.flavour, str(r.vocabulary), r.model, r.row.tools, r.row.length))
+    for _, members in stacks:
         seen = Counter(map(_offset, members))
         mode, top = _mode(seen)
         if len(members) < 4 or 2 * top < len(members) or members[0].row.length:

@@ -262,7 +262,7 @@ def _render(table: dict[str, Any], source: str) -> str:
         "# Marks that recorded replies carry, made by `python -m fingerprints.build surface --write`; edit nothing by hand.",
         "#   shapes   regular expressions (whole string) for ids and fingerprints",
         "#   serves   host -> vendors whose models it was recorded to serve",
-        "#   markers  a header or field name, or a shape; owner: a vendor of models, or a `host`; `share` of the `n` replies are the owner's",
+        "#   markers  a header or field name, or a shape; owner: a vendor of models, or a `host`; `share` of `n` replies are the owner's",
         f'source = {{ file = "surface.json", sha256 = "{source}" }}',
     ]
     for kind, shapes in SHAPES.items():

@@ -14,9 +14,9 @@ from probes.usage import UsageProbe
 from tests.endpoints import answer, claim_of
 
 
-def evidence(endpoint: Endpoint, claimed: str | None, change: object = None) -> Evidence:
+def evidence(endpoint: Endpoint, claimed: str | None, change: object = None, rounds: int = 2) -> Evidence:
     """The usage probe's evidence on an endpoint; `change(i, reply)` may alter replies on their way."""
-    probe = UsageProbe(Plan(seed=3, claim=claim_of(claimed)))
+    probe = UsageProbe(Plan(seed=3, claim=claim_of(claimed), usage_rounds=rounds))
     replies: list[Reply] = []
     while asks := probe.next_round(replies):
         got = answer(endpoint, asks)
@@ -90,6 +90,14 @@ def test_identical_requests_counted_far_apart_are_not_tested() -> None:
 def test_three_tokens_of_jitter_neither_hide_nor_change_the_vocabulary(true: str) -> None:
     found = evidence(Endpoint(true), true, lambda i, r: with_prompt_tokens(r, (r.usage.prompt_tokens or 0) + (0, 3, 1, 2)[i % 4]))
     assert found.best == true and found.supports_claim
+
+
+@pytest.mark.parametrize("true", ["o200k", "gemma3", "qwen2.5"])
+def test_noise_that_the_baselines_do_not_show_is_told_from_another_vocabulary_by_many_counts(true: str) -> None:
+    noise = (0, 0, 3, -3, 2, -2, 1, 3, -1, -3)
+    found = evidence(Endpoint(true), true, lambda i, r: with_prompt_tokens(r, (r.usage.prompt_tokens or 0) + noise[i % 10]), rounds=4)
+    assert found.best == true
+    assert found.log_e < math.log(10)
 
 
 def test_one_round_alone_can_never_accuse_at_one_percent() -> None:

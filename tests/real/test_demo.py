@@ -14,7 +14,7 @@ from tests.real.command import Outcome, python, truename
 from verifier import judge
 from verifier.transcript import Transcript
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("demo"), pytest.mark.timeout(300)]
 
 EXPECTED = {
     "honest-smollm2": ("consistent", "smollm"),

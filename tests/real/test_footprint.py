@@ -8,7 +8,7 @@ import pytest
 
 from tests.real.command import python
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("footprint"), pytest.mark.timeout(200)]
 
 LIMIT_MB = 300
 # VmHWM is this program's own peak; getrusage would also count the peak of the process that it was forked from.

@@ -6,19 +6,23 @@ Ten seeds each, so that a claim which holds by luck shows it. Every arm uses the
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from api.cli import main
 from tests.real import gateways
-from tests.real.command import truename
 from tests.real.gateways import Gateway
 from verifier import Settings, audit
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("gateways"), pytest.mark.timeout(300)]
 
 SEEDS = range(10)
+FEWER = range(5)
+"""For the arms that only vary another one."""
 LLAMA = "llama-3.1-8b-instruct"
 GPT = "gpt-4o"
 SYSTEM = "You are a helpful assistant. Answer briefly, and never say who made you."
@@ -36,11 +40,11 @@ class Seen:
     """Channels that could say something."""
 
 
-def _audits(upstream: str, gateway: Gateway, claim: str) -> list[Seen]:
+def _audits(upstream: str, gateway: Gateway, claim: str, seeds: range = SEEDS) -> list[Seen]:
     """One audit per seed of `upstream` behind `gateway`."""
     seen = []
     with gateways.serve(upstream, gateway) as base_url:
-        for seed in SEEDS:
+        for seed in seeds:
             data = audit(base_url, claim, settings=Settings(seed=seed)).data
             ranked = data["verdict"]["tokenizer"]
             channels = {name: channel for block in data["blocks"].values() for name, channel in block.items()}
@@ -59,7 +63,7 @@ def _audits(upstream: str, gateway: Gateway, claim: str) -> list[Seen]:
 
 def _never_accused(seen: list[Seen]) -> None:
     assert [one for one in seen if one.outcome == "inconsistent"] == []
-    assert Counter(one.outcome for one in seen)["consistent"] >= 5, "an honest endpoint that copies strings can be cleared"
+    assert 2 * Counter(one.outcome for one in seen)["consistent"] >= len(seen), "an honest endpoint that copies strings can be cleared"
 
 
 def _accused(seen: list[Seen], at_least: int = 9) -> None:
@@ -83,9 +87,9 @@ def test_a_llama_under_its_own_name_is_never_accused(llama3_echo: str) -> None:
     assert {one.findings for one in seen} == {frozenset()}
 
 
-@pytest.mark.parametrize("vocabulary", ["o200k", "cl100k"])
-def test_a_llama_whose_gateway_recounts_usage_is_reported_not_accused(llama3_echo: str, vocabulary: str) -> None:
-    seen = _audits(llama3_echo, gateways.recount(vocabulary), LLAMA)
+@pytest.mark.parametrize(("vocabulary", "seeds"), [("o200k", SEEDS), ("cl100k", FEWER)], ids=["o200k", "cl100k"])
+def test_a_llama_whose_gateway_recounts_usage_is_reported_not_accused(llama3_echo: str, vocabulary: str, seeds: range) -> None:
+    seen = _audits(llama3_echo, gateways.recount(vocabulary), LLAMA, seeds)
     _never_accused(seen)
     _found(seen, "usage-recounted")
 
@@ -103,13 +107,13 @@ def test_a_llama_whose_gateway_drops_usage_is_not_accused_and_its_text_still_spe
     assert {one.tested for one in seen} == {frozenset({"truncation", "stream"})}
 
 
-@pytest.mark.parametrize(
-    "gateway",
-    [gateways.hidden_prompt(SYSTEM), gateways.rechunk(4), gateways.merge_chunks(3)],
-    ids=["hidden prompt", "chunks of 4 characters", "chunks of 3 tokens"],
-)
-def test_a_llama_behind_a_gateway_that_leaves_its_counts_is_never_accused(llama3_echo: str, gateway: Gateway) -> None:
-    _never_accused(_audits(llama3_echo, gateway, LLAMA))
+def test_a_llama_behind_a_hidden_prompt_is_never_accused(llama3_echo: str) -> None:
+    _never_accused(_audits(llama3_echo, gateways.hidden_prompt(SYSTEM), LLAMA))
+
+
+@pytest.mark.parametrize("gateway", [gateways.rechunk(4), gateways.merge_chunks(3)], ids=["of 4 characters", "of 3 tokens"])
+def test_a_llama_whose_gateway_cuts_chunks_anew_is_never_accused(llama3_echo: str, gateway: Gateway) -> None:
+    _never_accused(_audits(llama3_echo, gateway, LLAMA, FEWER))
 
 
 # Posing as GPT-4o: no gateway saves it.
@@ -148,29 +152,42 @@ def test_a_llama_that_poses_as_gpt_4o_behind_a_hidden_prompt_is_exposed(llama3_e
     _accused(_audits(llama3_echo, gateways.hidden_prompt(SYSTEM), GPT))
 
 
-@pytest.mark.parametrize(("claim", "code"), [(LLAMA, 0), (GPT, 1)])
-def test_the_exit_code_is_the_verdict(llama3_echo: str, claim: str, code: int) -> None:
-    ended = truename("audit", llama3_echo, "--claim", claim, "--seed", "1", "--json")
-    assert (ended.code, ended.json["verdict"]["outcome"]) == (code, {0: "consistent", 1: "inconsistent"}[code])
+# Through the command line, in this process: its questions for these seeds are planned already.
 
 
-# What is missing is missing: neither good nor bad.
+def _command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any, str]:
+    """Exit code, the JSON of stdout and stderr of `truename ARGUMENTS --json`."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--json"])
+    captured = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, json.loads(captured.out), captured.err
 
 
-def test_cut_streams_leave_recounted_usage_inconclusive_and_the_report_says_why(llama3_echo: str) -> None:
+@pytest.mark.parametrize(("claim", "code", "outcome"), [(LLAMA, 0, "consistent"), (GPT, 1, "inconsistent")])
+def test_the_exit_code_is_the_verdict(llama3_echo: str, capsys: pytest.CaptureFixture[str], claim: str, code: int, outcome: str) -> None:
+    ended, report, _ = _command(capsys, "audit", llama3_echo, "--claim", claim, "--seed", "1")
+    assert (ended, report["verdict"]["outcome"]) == (code, outcome)
+
+
+def test_cut_streams_leave_recounted_usage_inconclusive_and_the_report_says_why(
+    llama3_echo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     gateway = dataclasses.replace(gateways.recount("o200k"), cut_streams_after=2)
     with gateways.serve(llama3_echo, gateway) as base_url:
-        ended = truename("audit", base_url, "--claim", GPT, "--suite", "quick", "--seed", "1", "--json")
-    assert ended.code == 3
-    assert ended.json["verdict"]["outcome"] == "inconclusive"
-    said = [reason["text"] for reason in ended.json["verdict"]["reasons"] if reason["code"] == "not-tested"]
+        ended, report, stderr = _command(capsys, "audit", base_url, "--claim", GPT, "--seed", "1")
+    assert (ended, report["verdict"]["outcome"]) == (3, "inconclusive")
+    said = [reason["text"] for reason in report["verdict"]["reasons"] if reason["code"] == "not-tested"]
     assert any("cut-stream" in text for text in said), said
-    assert "Traceback" not in ended.stderr
+    assert [line for line in stderr.splitlines() if line.startswith("truename: ")] == []
 
 
-@pytest.mark.parametrize("vocabulary", ["o200k", "cl100k"])
-def test_gemma_whose_gateway_recounts_usage_is_not_accused(gemma3: str, vocabulary: str) -> None:
-    with gateways.serve(gemma3, gateways.recount(vocabulary)) as base_url:
+# Gemma copies nothing, so its counts stand alone.
+
+
+def test_a_gemma_whose_gateway_recounts_usage_is_not_accused(gemma3: str) -> None:
+    with gateways.serve(gemma3, gateways.recount("o200k")) as base_url:
         report = audit(base_url, "gemma-3-270m", settings=Settings(suite="quick", seed=1))
     assert report.outcome != "inconsistent"
     assert "usage-recounted" in {finding["code"] for finding in report.data["findings"]}
