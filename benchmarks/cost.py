@@ -75,7 +75,7 @@ def _help_seconds() -> float:
 
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
-    head = "| audit | outcome | requests | tokens | seconds | seconds over ideal | CPU seconds | peak memory, MB |\n|---|---|---|---|---|---|---|---|"
+    head = "| audit | outcome | requests | tokens | seconds | over ideal | CPU seconds | peak MB |\n|---|---|---|---|---|---|---|---|"
     rows = "\n".join(
         f"| {r['case']} | {r['outcome']} | {r['requests']} | {r['tokens']} | {r['wall_seconds']} | {r['wall_over_ideal']} | "
         f"{r['cpu_seconds']} | {r['peak_memory_mb']} |"

@@ -93,8 +93,8 @@ def table(result: dict[str, Any]) -> str:
     """Markdown: the figures with 95 % intervals, then families and false claims one by one."""
 
     def figure(name: str) -> str:
-        value, interval = result[name], result["intervals"][name]
-        return "–" if value is None else f"{value:.4f} ({interval[0]:.4f} to {interval[1]:.4f})"
+        value, interval = result[name], result["intervals"].get(name)
+        return "–" if value is None or interval is None else f"{value:.4f} ({interval[0]:.4f} to {interval[1]:.4f})"
 
     lines = [
         f"{result['protocol']}; eligible: {result['eligible']}; intervals resample projects.",

@@ -150,8 +150,9 @@ Tally = tuple[tuple[tuple[float, int], ...], tuple[tuple[float, int], ...]]
 def _edge_tally(text: str, pieces: tuple[str, ...]) -> dict[str, Tally]:
     """Per vocabulary with known boundaries, and for UNKNOWN: how many places with which chance of a boundary did and did not show one."""
     ends = set(accumulate(len(piece) for piece in pieces)) - {0, len(text)}
-    boundaries = {name: tokenizers.vocabulary(name).edges(text) for name in tokenizers.names()}
-    known = {name: edges - {0, len(text)} for name, edges in boundaries.items() if edges is not None}
+    # Where a token ends inside a character, servers hold the character back: pieces end at cuts, not at boundaries of whole characters.
+    cuts = {name: tokenizers.vocabulary(name).cuts(text) for name in tokenizers.names()}
+    known = {name: set(ends_of) - {0, len(text)} for name, ends_of in cuts.items() if ends_of is not None}
     common = Counter(place for edges in known.values() for place in edges)
     tallies: dict[str, Tally] = {}
     for name, edges in known.items():

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).parent / "data" / "surface.toml"
+FIELDS = ("body", "usage", "error")
+"""Where marks are fields of an API flavour: other vendors speak the flavour too (fitted without one of them, these were the false marks)."""
 MAX_LISTED = 400
 """Strings of one kind that are looked at: a hostile reply may hold any number."""
 _MAX_CHARACTERS = 200
@@ -66,9 +68,11 @@ def markers(
 
 def foreign(found: Sequence[Marker], vendor: str) -> tuple[Marker, ...]:
     """Those of `found` that do not belong under a claim of this catalog vendor's models: another vendor's marks, and marks of hosts that
-    were never recorded serving the vendor (kept weak: hosts add models)."""
+    were never recorded serving the vendor (kept weak: hosts add models). A vendor's fields are left out: they tell the API flavour."""
     return tuple(
-        marker for marker in found if (marker.host and vendor not in serves(marker.owner)) or (not marker.host and marker.owner != vendor)
+        marker
+        for marker in found
+        if (vendor not in serves(marker.owner) if marker.host else marker.owner != vendor and marker.where not in FIELDS)
     )
 
 

@@ -21,6 +21,7 @@ class Plan:
     """None where nothing is claimed (`identify`)."""
     usage_rounds: int = 2
     echo_trials: int = 3
+    logprob_trials: int = 1
     alpha: float = 0.01
 
     def rng(self, purpose: str) -> random.Random:

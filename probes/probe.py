@@ -41,6 +41,8 @@ class Ask:
     """The part of the messages that the probe measures: the fresh random text."""
     temperature: float | None = 0.0
     stream: bool = False
+    logprobs: int | None = None
+    """How many alternatives per token to ask for; None asks for no log probabilities."""
 
     def to_json(self) -> JSON:
         """A JSON object that `from_json` reads back to an equal Ask."""
@@ -70,6 +72,24 @@ class Chunk:
 
     text: str
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBytes:
+    """One token of a reply as its log probabilities spell it, with the alternatives that the model weighed."""
+
+    token: bytes
+    alternatives: tuple[bytes, ...] = ()
+
+    def to_json(self) -> list[str]:
+        """Hexadecimal: the token, then its alternatives."""
+        return [piece.hex() for piece in (self.token, *self.alternatives)]
+
+    @classmethod
+    def from_json(cls, data: Sequence[str]) -> TokenBytes:
+        """Read what `to_json` wrote. Raises ValueError or IndexError on anything else."""
+        first, *others = (bytes.fromhex(piece) for piece in data)
+        return cls(first, tuple(others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +130,8 @@ class Reply:
     """Why generation stopped, normalised: `stop`, `length`, or the endpoint's own word."""
     usage: Usage | None = None
     chunks: tuple[Chunk, ...] = ()
+    tokens: tuple[TokenBytes, ...] = ()
+    """The reply's tokens where log probabilities were asked for and came."""
     headers: tuple[tuple[str, str], ...] = ()
     """Response headers, names in lower case, values of secret-bearing ones replaced by `<redacted>`."""
     error: ReplyError | None = None
@@ -137,6 +159,7 @@ class Reply:
             "finish": self.finish,
             "usage": None if self.usage is None else dataclasses.asdict(self.usage),
             "chunks": [[chunk.text, chunk.at] for chunk in self.chunks],
+            "tokens": [token.to_json() for token in self.tokens],
             "headers": [list(header) for header in self.headers],
             "error": None if self.error is None else dataclasses.asdict(self.error),
             "attempts": self.attempts,
@@ -152,6 +175,7 @@ class Reply:
         values["ask"] = Ask.from_json(values["ask"])
         values["usage"] = None if values["usage"] is None else Usage(**values["usage"])
         values["chunks"] = tuple(Chunk(str(text), float(at)) for text, at in values["chunks"])
+        values["tokens"] = tuple(TokenBytes.from_json(token) for token in values["tokens"])
         values["headers"] = tuple((str(name), str(value)) for name, value in values["headers"])
         values["error"] = None if values["error"] is None else ReplyError(**values["error"])
         return cls(**values)
@@ -190,6 +214,8 @@ class Evidence:
     """The replies fit the claim only under an allowed reconfiguration (recounted or scaled usage)."""
     discriminating: int = 0
     """Number of fresh replies that match the claim and would have differed for every other distinguishable candidate."""
+    answers: str = ""
+    """Name of the probe whose answers were read, where that is another one's: such channels share their answers and average."""
     rounds: int = 0
     """Independent rounds of fresh questions in which `best` matched."""
     requests: int = 0

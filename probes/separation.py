@@ -32,14 +32,14 @@ def scaled_margins(counts: Counts) -> Counts:
             b_i, b_j = counts[None, :, i], counts[None, :, j]
             residual = np.abs(b_i * a_j - b_j * a_i) / np.maximum(a_i + a_j, 1.0)
             worst = np.maximum(worst, residual)
-    margins = np.minimum(worst, worst.T)
-    np.fill_diagonal(margins, np.inf)
-    return margins
+    closest: Counts = np.minimum(worst, worst.T)
+    np.fill_diagonal(closest, np.inf)
+    return closest
 
 
 def margins(counts: Counts) -> Counts:
     """Pairwise separation at scale 1: the largest difference over questions, in tokens. Shapes as for `scaled_margins`."""
-    widest = np.abs(counts[:, None, :] - counts[None, :, :]).max(axis=2)
+    widest: Counts = np.abs(counts[:, None, :] - counts[None, :, :]).max(axis=2)
     np.fill_diagonal(widest, np.inf)
     return widest
 
@@ -81,7 +81,8 @@ def choose(
     slack = 1.0  # counts of joined lines add up to within a token (measured: exactly, for lines bounded by letters)
 
     def table(lines: Sequence[int]) -> Counts:
-        return per_line[:, lines].reshape(len(per_line), questions, lines_each).sum(axis=2)
+        grouped: Counts = per_line[:, lines].reshape(len(per_line), questions, lines_each)
+        return np.asarray(grouped.sum(axis=2))
 
     def missing(margin: Counts, want: float) -> float:
         """How much the pairs that are too close miss in all, in units of the wanted margin."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -38,7 +38,11 @@ class StreamProbe:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.names = echo.bounded_vocabularies()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Loaded on first use, as the truncation probe's."""
+        return echo.bounded_vocabularies()
 
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
         """Nothing: the truncation probe streams its questions."""
@@ -77,6 +81,7 @@ class StreamProbe:
             log_likelihood=bounded(logs, rechunked, bound),
             best=best if known else None,
             supports_claim=known and best == claimed,
+            answers="truncation",
             rounds=len(copies),
             findings=tuple(findings),
             measured=tuple(self._row(key, copy) for key, copy in copies),

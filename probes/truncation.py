@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 from fingerprints import tokenizers
 from probes import echo
@@ -40,7 +41,11 @@ class TruncationProbe:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.names = echo.bounded_vocabularies()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Loaded on first use: an endpoint that never answers must not wait for every vocabulary (3 s) before it is asked."""
+        return echo.bounded_vocabularies()
 
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
         """All strings at once; nothing more after that."""

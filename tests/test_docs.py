@@ -19,7 +19,7 @@ def test_every_reason_code_is_explained() -> None:
     page = (DOCS / "verdicts.md").read_text(encoding="utf-8")
     text = source("verifier")
     codes = set(re.findall(r'found\.append\(\("([a-z-]+)"', text)) | {"named", "not-tested"}
-    codes |= {f"{channel}-{word}" for channel in ("counts", "cuts", "edges") for word in ("match", "contradict")}
+    codes |= {f"{channel}-{word}" for channel in ("counts", "cuts", "edges", "tokens") for word in ("match", "contradict")}
     assert len(codes) > 10
     assert not {code for code in codes if code not in page}
 

@@ -93,9 +93,16 @@ def decide(evidence: Sequence[Evidence], claim: Claim | None, alpha: float, furt
 
 def _log_e(evidence: Sequence[Evidence]) -> float:
     """Log e-value of all blocks: channels that read the same answers average, channels of fresh answers multiply."""
-    counts = sum(e.log_e for e in evidence if e.tested and e.channel == COUNT_CHANNEL)
-    texts = [e.log_e for e in evidence if e.tested and e.channel != COUNT_CHANNEL and e.block is Block.TOKENIZER]
-    return counts + (log_mean_exp(texts) if texts else 0.0)
+    return math.fsum(log_mean_exp([e.log_e for e in group]) for group in _by_answers(evidence))
+
+
+def _by_answers(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
+    """Tested tokenizer channels, those that read the same answers together."""
+    groups: dict[str, list[Evidence]] = {}
+    for e in evidence:
+        if e.tested and e.block is Block.TOKENIZER:
+            groups.setdefault(e.answers or e.channel, []).append(e)
+    return list(groups.values())
 
 
 def _accused(evidence: Sequence[Evidence], log_e: float, alpha: float) -> bool:
@@ -137,16 +144,14 @@ def _identify(evidence: Sequence[Evidence], tokenizer: Sequence[tuple[str, float
 
 def _tokenizer_posterior(evidence: Sequence[Evidence]) -> tuple[tuple[tuple[str, float], ...], float]:
     """Posterior per vocabulary (largest first) and of an unknown one; empty where no tokenizer channel was tested."""
-    tested = [e for e in evidence if e.tested and e.block is Block.TOKENIZER and e.log_likelihood]
-    if not tested:
+    groups = _by_answers(evidence)
+    if not groups:
         return (), 1.0
-    names = [name for name in tested[0].log_likelihood if name != "unknown"]
+    names = [name for name in groups[0][0].log_likelihood if name != "unknown"]
     logs = dict.fromkeys((*names, "unknown"), 0.0)
-    texts = [e for e in tested if e.channel != COUNT_CHANNEL]
-    for e in tested:
-        weight = 1.0 if e.channel == COUNT_CHANNEL else 1.0 / len(texts)  # the same answers count once
+    for group in groups:
         for name in logs:
-            logs[name] += weight * e.log_likelihood[name]
+            logs[name] += math.fsum(e.log_likelihood[name] for e in group) / len(group)  # the same answers count once
     for name in names:
         logs[name] += math.log((1.0 - UNKNOWN_PRIOR) / len(names))
     logs["unknown"] += math.log(UNKNOWN_PRIOR)

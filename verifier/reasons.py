@@ -18,15 +18,18 @@ _SAYS = {
     "usage": "Prompt-token counts of fresh strings",
     "truncation": "The ends of truncated copies",
     "stream": "The edges of streamed chunks",
+    "logprobs": "The tokens that log probabilities spell",
 }
-_CODE = {"usage": "counts", "truncation": "cuts", "stream": "edges"}
+_CODE = {"usage": "counts", "truncation": "cuts", "stream": "edges", "logprobs": "tokens"}
 
 
 def against(evidence: Sequence[Evidence]) -> Reasons:
     """One reason per channel that stands against the claim."""
     found: Reasons = []
     for e in evidence:
-        if e.tested and e.log_e > 0.0 and e.best is not None:
+        if e.tested and e.log_e > 0.0 and e.channel == "logprobs":
+            found.append(("tokens-contradict", f"{_SAYS[e.channel]} are not all entries of the claimed model's vocabulary."))
+        elif e.tested and e.log_e > 0.0 and e.best is not None:
             times = f", in {e.rounds} independent rounds" if e.channel == "usage" else f", in {e.rounds} copies"
             found.append((f"{_CODE[e.channel]}-contradict", f"{_SAYS[e.channel]} match the vocabulary {e.best}{times}."))
         elif e.tested and e.recounted:

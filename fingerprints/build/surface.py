@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fingerprints import catalog
-from fingerprints.surface import DATA, error_shape
+from fingerprints.surface import DATA, FIELDS, error_shape
 
 SHAPES = {
     "id": {
@@ -31,14 +31,11 @@ SHAPES = {
         "chatcmpl- and 29 letters": r"chatcmpl-[A-Za-z0-9]{29}",
         "chatcmpl- and a number": r"chatcmpl-\d{1,3}",
         "chatcmpl- and a UUID": r"chatcmpl-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-        "chatcmpl- and 32 letters": r"chatcmpl-[A-Za-z0-9]{32}",
         "cmpl- and 29 letters": r"cmpl-[A-Za-z0-9]{29}",
         "resp_ and hex": r"resp_[0-9a-f]{48,}",
         "msg_ and hex": r"msg_[0-9a-f]{48,}",
         "fc_ and hex": r"fc_[0-9a-f]{48,}",
         "rs_ and hex": r"rs_[0-9a-f]{48,}",
-        "call_ and 24 letters": r"call_[A-Za-z0-9]{24}",
-        "call_ and 8 letters": r"call_[a-z0-9]{8}",
         "call_ with two digits": r"call_\d\d_[A-Za-z0-9]{24}",
         "call_- and digits": r"call_-\d{18,20}",
         "gen- and a time": r"gen-\d{10}-[A-Za-z0-9]{20}",
@@ -61,7 +58,8 @@ RELAYS = {"local", "gateway", "portkey", "other-llm", "openrouter", "vercel", "g
 """Gateways that pass other vendors' replies through; their replies never make a mark theirs to another's loss."""
 EVERYDAY = re.compile(
     r"accept-ranges|content-disposition|expires|pragma|x-frame-options|x-xss-protection|x-powered-by|x-accel-.*|ratelimit.*|traceresponse"
-    r"|x-should-retry|x-(ratelimit|max-retry)(-limit|-remaining|-reset|-attempts-reached)?"
+    r"|x-should-retry|access-control-.*|timing-allow-origin|cross-origin-.*|x-(datadog|amz-cf|envoy|kong|b3)-.*|cf-.*|etag|x-cache|nel|report-to"
+    r"|x-(ratelimit|max-retry)(-limit|-remaining|-reset|-attempts-reached)?"
 )
 """Headers that general web software writes: whoever shows them now, anybody may tomorrow."""
 EXCLUSIVE = 0.995
@@ -161,7 +159,9 @@ def _marker(name: tuple[str, str], members: list[Seen], totals: Mapping[str, Any
         return None
     repositories = len({reply.repository for reply in own})
     strong = not host and share == 1.0 and len(own) >= STRONG_REPLIES and repositories >= 3
-    strength = "strong" if strong and where in ("id", "header", "fingerprint") else "weak" if host or repositories < 2 else "moderate"
+    # Fields belong to an API flavour, which whoever speaks it shows: they are counted, and stay weak.
+    weak = host or repositories < 2 or where in FIELDS
+    strength = "weak" if weak else "strong" if strong else "moderate"
     return {
         "where": where, "what": what, "owner": owner, "host": host, "strength": strength,
         "n": len(own), "share": round(share, 4), "repositories": repositories,

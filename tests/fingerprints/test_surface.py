@@ -65,7 +65,15 @@ def test_a_host_is_foreign_only_to_vendors_that_it_was_never_seen_to_serve() -> 
 def test_an_error_body_is_told_by_its_fields_not_its_words() -> None:
     body = {"type": "error", "error": {"type": "not_found_error", "message": "…"}, "request_id": "…"}
     assert surface.error_shape(body) == "{error:{message,type},request_id,type}"
-    assert {marker.owner for marker in markers(error=body)} == {"anthropic"}
+    found = markers(error=body)
+    assert {marker.owner for marker in found} == {"anthropic"}
+
+
+def test_fields_of_an_api_flavour_are_listed_but_accuse_nobody() -> None:
+    found = markers(body_keys=["stop_sequence", "stop_details"], usage_keys=["candidatesTokenCount"])
+    assert {marker.owner for marker in found} == {"anthropic", "google"}
+    assert {marker.strength for marker in found} == {"weak"}
+    assert foreign(found, "zai") == ()
 
 
 def test_a_hostile_reply_is_read_in_bounds() -> None:

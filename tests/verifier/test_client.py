@@ -377,6 +377,27 @@ async def test_error_bodies_of_every_shape_give_their_message(body: object, said
     assert kind(answer) == "bad-request" and answer.error is not None and said in answer.error.text
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (
+            400,
+            {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "INVALID_ARGUMENT"}},
+            "refused-key",
+        ),
+        (400, {"code": "invalid-argument", "error": "Incorrect API key provided."}, "refused-key"),
+        (400, {"error": {"message": "x", "type": "invalid_request_error", "code": "model_not_found"}}, "not-found"),
+        (422, {"error": {"message": "x", "type": "authentication_error"}}, "refused-key"),
+        (400, {"error": {"message": "x", "type": "invalid_request_error"}}, "bad-request"),
+        (400, {"error": {"message": "the text holds the word api key"}}, "bad-request"),
+        (404, {"error": {"message": "x", "type": "authentication_error"}}, "not-found"),
+        (500, {"error": {"message": "Incorrect API key provided", "code": 401}}, "server-error"),
+    ],
+)
+async def test_a_400_is_typed_by_what_the_server_says_and_any_other_status_by_itself(status: int, body: object, expected: str) -> None:
+    assert kind(await one(reply(body, status))) == expected
+
+
 async def test_an_endless_error_body_is_read_only_so_far() -> None:
     answer = await one(endless(b"HTTP/1.1 500 X\r\n\r\n", b"x" * 10_000))
     assert kind(answer) == "server-error" and answer.seconds < 3

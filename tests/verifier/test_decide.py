@@ -16,6 +16,8 @@ NAMES = ("o200k", "cl100k", "llama3", "claude3", "smollm")
 def channel(name: str, best: str | None, e: float = 1.0, **fields: object) -> Evidence:
     """Evidence of one tokenizer channel that matched `best` with e-value `e`."""
     logs = {each: (0.0 if each == best else -12.0) for each in (*NAMES, "unknown")}
+    if name == "stream":
+        fields["answers"] = "truncation"  # it reads the truncated copies
     return Evidence(name, Block.TOKENIZER, True, log_e=math.log(e), log_likelihood=logs, best=best, **fields)  # type: ignore[arg-type]
 
 

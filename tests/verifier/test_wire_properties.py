@@ -158,7 +158,7 @@ def test_a_stream_that_ends_before_its_end_is_cut_and_keeps_its_text(wire: Wire)
 
 names = st.sampled_from(
     "choices message delta content text usage prompt_tokens input_tokens error code index id model type response output status "
-    "incomplete_details reason candidates parts thought finishReason usageMetadata promptTokenCount stop_reason content_block details".split()
+    "incomplete_details reason candidates parts thought finishReason usageMetadata promptTokenCount stop_reason content_block".split()
 )
 words = st.sampled_from(
     "response.completed response.failed response.output_text.delta message_start content_block_start content_block_delta message_delta "
@@ -204,19 +204,15 @@ async def test_no_mutated_reply_makes_the_client_raise(wire: Wire, seed: int, st
 
 
 @pytest.mark.replay
-@wires
-def test_no_mutation_of_a_recorded_reply_makes_a_wire_raise(wire: Wire, shared: Path) -> None:
+def test_no_mutation_of_a_recorded_reply_makes_a_wire_raise(shared: Path) -> None:
     rng = random.Random(4)
-    replies = (one for one in recordings.interactions(shared) if isinstance(one, recordings.Recording) and one.wire is wire)
-    bodies = [one.body for one in replies if len(one.body) < fuzz.LARGEST_SEED][::7]
-    assert len(bodies) > 100
-    for body in bodies:
-        for _ in range(3):
-            changed = fuzz.mutated(rng, body, bodies)
+    bodies: dict[Wire, list[bytes]] = {wire: [] for wire in Wire}
+    for one in recordings.interactions(shared):
+        if isinstance(one, recordings.Recording) and len(one.body) < fuzz.LARGEST_SEED:
+            bodies[one.wire].append(one.body)
+    for wire, known in bodies.items():
+        assert len(known) > 1_000
+        for body in known[::7]:
+            changed = fuzz.mutated(rng, body, known)
             fuzz.read_plain(ADAPTERS[wire](), changed)
             fuzz.read_stream(ADAPTERS[wire](), [changed])
-
-
-def test_a_hundred_thousand_events_are_read_in_a_second_or_so() -> None:
-    piece = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
-    fuzz.read_stream(ADAPTERS[Wire.OPENAI](), [piece * 1000] * 100)

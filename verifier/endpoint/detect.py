@@ -72,7 +72,8 @@ def wire_by_url(target: Target) -> Wire | None:
     if target.request_path is not None:
         return target.request_path
     parts = urlsplit(target.base_url)
-    host, segments = parts.hostname or "", parts.path.lower().split("/")
+    host = parts.hostname or ""
+    segments = [] if target.default_path else parts.path.lower().split("/")
     if "anthropic" in segments or host == "api.anthropic.com":
         return Wire.ANTHROPIC
     if "openai" in segments or host == "api.openai.com" or host.endswith(".openai.azure.com") or "openapi" in segments:
