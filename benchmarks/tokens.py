@@ -23,7 +23,7 @@ from fingerprints.stacks import UNKNOWN, Table, shipped
 
 CLAIM = "gpt-4o"
 ACCEPT = 0.0
-"""Log odds at which a claim is accepted: even odds; chosen before any scoring and never tuned."""
+"""Log odds at which a claim is accepted: even odds, the natural point; not moved to fit any score."""
 LEAST_TOKENS = 20
 CLAIM_ROWS, FAMILY_ROWS = 3, 5
 LEAST_REPOSITORIES = 3

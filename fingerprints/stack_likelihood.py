@@ -28,9 +28,11 @@ INJECTED = 0.1
 SCALES = tuple(math.exp(step / 20.0) for step in range(-8, 15))
 """Tokens of an unknown tokenizer per o200k token: between 0.67 (as good as the best on any text) and 2.0 (Claude 4.7 on code)."""
 UNKNOWN_SPREAD = 0.07
-"""Standard deviation of the log ratio of two modern vocabularies' counts of one English reply of 20 to 500 tokens (recorded replies)."""
+"""Standard deviation of the log ratio of a vocabulary's count to o200k's on one reply of 20 to 500 tokens: 0.02 to 0.12 for twelve
+vocabularies on 2,588 recorded replies."""
 UNKNOWN_NOISE = (0.6, 0.2, 0.1, 0.04)
-"""How far o200k's count of a short prompt is from that of an unknown tokenizer, 0 to 3 tokens: the same replies, first 20 tokens."""
+"""How far o200k\'s count of a short prompt is from an unknown tokenizer\'s, 0 to 3 tokens; seven known vocabularies on 2,153 recorded
+prompts: 0.75, 0.18, 0.05, 0.02. Set wider, because what is not installed is more foreign than what is."""
 EDGE_KEPT = (0.03, 0.1, 0.3, 0.6, 0.9, 0.98, 0.998)
 """Share of token boundaries that a stream shows as chunk edges: coalescing gateways keep few, OpenAI and Llama servers nearly all."""
 EDGE_ERROR = 0.002

@@ -26,11 +26,14 @@ for those of other vocabularies, half for new ones."""
 FOREIGN_TO_CLAIM = 0.02
 """The same for a claimed model: its own bookkeeping is part of the claim."""
 OTHER_FLAVOUR = 0.2
-"""Weight of stacks of another API flavour where the flavour is known: gateways translate flavours and keep the upstream's usage."""
+"""Weight of stacks of another API flavour where the flavour is known: gateways translate flavours and keep the upstream's usage.
+Assumed, not measured."""
 NEW_OFFSETS = range(-3, 21)
-"""Offsets that a stack never seen may have: recorded ones lie in 0 to 9; hidden markers of reasoning models cost more."""
+"""Offsets that a stack never seen may have: recorded ones lie in -1 to 9; hidden markers of reasoning models cost more. A fit outside is
+no bookkeeping."""
 NEW_BASES = 200
-"""Tokens over which the base overhead of a template never seen is spread: recorded ones without injected text lie in 0 to 77."""
+"""Tokens over which the base overhead of a template never seen is spread: recorded ones without injected text lie in 0 to 77. A
+fit outside is somebody's text, not a template."""
 NEW_STEPS = ((4, 4), (5, 4), (0, 5), (0, 3), (0, 0))
 """(system, turn) steps of a template never seen: those of ChatML, ChatML with newlines, Llama 3.1, Claude, Gemini."""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 DATA = Path(__file__).parent / "data" / "surface.toml"
 FIELDS = ("body", "usage", "error")
-"""Where marks are fields of an API flavour: other vendors speak the flavour too (fitted without one of them, these were the false marks)."""
+"""Where marks are fields of an API flavour, which other vendors speak too: fitted without one of them, these were the false marks."""
 MAX_LISTED = 400
 """Strings of one kind that are looked at: a hostile reply may hold any number."""
 _MAX_CHARACTERS = 200

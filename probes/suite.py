@@ -11,7 +11,8 @@ import json
 from dataclasses import asdict, dataclass
 
 from fingerprints.catalog import Claim
-from probes import counts, echo, truncation, usage
+from probes import counts, echo, logprobs, truncation, usage
+from probes.logprobs import LogprobsProbe
 from probes.plan import Plan
 from probes.probe import Probe
 from probes.stream import StreamProbe
@@ -27,22 +28,30 @@ class Suite:
     max_requests: int
     usage_rounds: int
     echo_trials: int
+    logprob_trials: int
 
 
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4),
-        Suite("standard", max_requests=60, usage_rounds=2, echo_trials=6),
-        Suite("deep", max_requests=300, usage_rounds=6, echo_trials=24),
+        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4, logprob_trials=1),
+        Suite("standard", max_requests=60, usage_rounds=2, echo_trials=6, logprob_trials=3),
+        Suite("deep", max_requests=300, usage_rounds=6, echo_trials=24, logprob_trials=6),
     )
 }
 
 
 def build(suite: Suite, claim: Claim | None, seed: int, alpha: float) -> tuple[Probe, ...]:
     """The suite's probes in the order in which they ask."""
-    plan = Plan(seed=seed, claim=claim, usage_rounds=suite.usage_rounds, echo_trials=suite.echo_trials, alpha=alpha)
-    return (UsageProbe(plan), TruncationProbe(plan), StreamProbe(plan))
+    plan = Plan(
+        seed=seed,
+        claim=claim,
+        usage_rounds=suite.usage_rounds,
+        echo_trials=suite.echo_trials,
+        logprob_trials=suite.logprob_trials,
+        alpha=alpha,
+    )
+    return (UsageProbe(plan), TruncationProbe(plan), StreamProbe(plan), LogprobsProbe(plan))
 
 
 def digest(suite: Suite) -> str:
@@ -61,6 +70,7 @@ def digest(suite: Suite) -> str:
         "counts": [counts.BACKGROUND, counts.SPAN, counts.ROUND_BOUND, counts.NATIVE_PRIOR, counts.RECOUNT_PRIOR],
         "priority": echo.PRIORITY,
         "echo": [truncation.INSTRUCTION, echo.CANDIDATES, echo.SHORTEST_CUT, echo.LONGEST_CUT],
+        "logprobs": [logprobs.INSTRUCTION, logprobs.MAX_TOKENS, logprobs.ALTERNATIVES, logprobs.FOREIGN, logprobs.ENOUGH],
         "truncation": [truncation.OFF_CANONICAL, {str(k): v for k, v in truncation.SHIFTS.items()}, truncation.TRIAL_BOUND],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

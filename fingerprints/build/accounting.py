@@ -17,7 +17,7 @@ from typing import Any
 
 from fingerprints.build.recorded import Recorded, read
 from fingerprints.stack_likelihood import count
-from fingerprints.stacks import DATA, UNKNOWN, overhead, shape
+from fingerprints.stacks import DATA, NEW_BASES, NEW_OFFSETS, UNKNOWN, overhead, shape
 
 SEEN_SHARE = 0.1
 """Offsets that fewer of a stack's replies show are noise of the tokenisation, not bookkeeping."""
@@ -104,7 +104,7 @@ def _offsets(records: Sequence[Recorded]) -> Iterator[dict[str, Any]]:
         seen = Counter(map(_offset, members))
         tokens, top = (0, seen[0]) if length else _mode(seen)  # a reply that was cut has no end to count
         kept = sorted([offset, n] for offset, n in seen.items() if n >= SEEN_SHARE * len(members) and n * 2 > 1 + (len(members) > 3))
-        if top == 0 or (2 * top < len(members) and len(members) > 3):
+        if top == 0 or tokens not in NEW_OFFSETS or (2 * top < len(members) and len(members) > 3):
             continue  # no constant: hidden reasoning, or another tokenizer than the catalog says
         yield {
             "provider": provider,
@@ -144,7 +144,7 @@ def _overheads(records: Sequence[Recorded]) -> Iterator[dict[str, Any]]:
         priced, lambda r: (r.provider, r.row.flavour, r.vocabulary or UNKNOWN, r.family, r.model)
     ):
         template, fitting, shapes = _template(members)
-        if any(value is not None for value in template):
+        if any(value is not None for value in template) and all(0 <= (base or 0) < NEW_BASES for base in (template[0], template[3])):
             rows[provider, flavour, vocabulary, family, template].append((model, members, fitting, shapes))
     for (provider, flavour, vocabulary, family, template), parts in sorted(rows.items(), key=lambda item: str(item[0])):
         members = [record for _, some, _, _ in parts for record in some]

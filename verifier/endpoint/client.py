@@ -246,6 +246,7 @@ class EndpointClient:
             finish=clean.optional(answer.finish),
             usage=answer.usage,
             chunks=clean.chunks(answer.chunks),
+            tokens=clean.tokens(answer.tokens),
             headers=clean.headers(outcome.headers),
             error=None if error is None else ReplyError(error.kind, clean.error_line(error.text)),
             attempts=attempts,

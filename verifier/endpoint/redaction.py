@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
-from probes.probe import Chunk
+from probes.probe import Chunk, TokenBytes
 from verifier.target import Target
 
 REDACTED = "<redacted>"
@@ -69,6 +69,14 @@ class Redactor:
             if text:
                 kept.append(Chunk(text, chunk.at))
         return tuple(kept)
+
+    def tokens(self, tokens: Sequence[TokenBytes]) -> tuple[TokenBytes, ...]:
+        """The tokens, or none where they spell a secret: one after the other, within one entry, or across the alternatives."""
+        if self._pattern is not None:
+            spelled = [b"".join(token.token for token in tokens), b"".join(piece for token in tokens for piece in token.alternatives)]
+            if any(self._pattern.search(each.decode("latin-1")) for each in spelled):
+                return ()
+        return tuple(tokens)
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """Response headers as a Reply keeps them: lower-case names, values of cookies, credentials and account ids replaced."""

@@ -95,5 +95,6 @@ def _measurements(data: Mapping[str, Any]) -> list[Table]:
 _TITLES = {
     "usage": "Prompt tokens of fresh strings: measured, and as each vocabulary counts them",
     "truncation": "Characters of a copy cut at the token limit: measured, and where each vocabulary ends",
+    "logprobs": "Tokens spelled by log probabilities: how many, and how many of them each vocabulary has",
     "stream": "Chunk edges: how many came, and how many of them each vocabulary has",
 }

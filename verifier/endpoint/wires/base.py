@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from probes.probe import JSON, Ask, Chunk, Usage
+from probes.probe import JSON, Ask, Chunk, TokenBytes, Usage
 from verifier.target import Target
 
 NO_TEMPERATURE = "refuses temperature"
@@ -62,6 +62,7 @@ class Answer:
     finish: str | None = None
     usage: Usage | None = None
     chunks: list[Chunk] = field(default_factory=list)
+    tokens: list[TokenBytes] = field(default_factory=list)
 
 
 class StreamParser(Protocol):

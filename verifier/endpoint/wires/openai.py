@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-from probes.probe import JSON, Ask
+from probes.probe import JSON, Ask, TokenBytes
 from verifier.endpoint.wires.base import NO_TEMPERATURE, Answer, Request, WireError, learnt, openai_key_header
 from verifier.endpoint.wires.reading import (
     EventStream,
@@ -26,11 +26,15 @@ from verifier.target import RESERVED_BODY_FIELDS, Target
 
 COMPLETION_TOKENS_FIELD = "wants max_completion_tokens"
 NO_STREAM_OPTIONS = "refuses stream_options"
+NO_LOGPROBS = "refuses logprobs"
+MAX_TOKENS_READ = 4096
+"""Spelled tokens of one reply that are kept; a hostile server may send as many as its body's cap lets through."""
 
 _SIGNS = (
     (COMPLETION_TOKENS_FIELD, "max_tokens", "max_completion_tokens"),
     (NO_TEMPERATURE, "temperature", "temperature"),
     (NO_STREAM_OPTIONS, "stream_options", "stream_options"),
+    (NO_LOGPROBS, "logprobs", "logprobs"),
 )
 
 
@@ -47,6 +51,8 @@ class OpenAIChat:
             fields["temperature"] = ask.temperature
         if ask.stream and NO_STREAM_OPTIONS not in quirks:
             fields["stream_options"] = {"include_usage": True}
+        if ask.logprobs is not None and NO_LOGPROBS not in quirks:
+            fields |= {"logprobs": True, "top_logprobs": ask.logprobs}
         extra = {name: value for name, value in target.body.items() if name not in RESERVED_BODY_FIELDS}
         messages = [{"role": role, "content": content} for role, content in ask.messages]
         body = {"model": target.model, "messages": messages, "stream": ask.stream} | fields | extra
@@ -71,6 +77,7 @@ class OpenAIChat:
             content = message.get("content") if isinstance(message, Mapping) else choice.get("text")
             answer.text = whole_characters(_text(content))
             answer.finish = finish_reason(choice.get("finish_reason"))
+            answer.tokens.extend(_tokens(choice.get("logprobs")))
         return answer
 
     def stream(self) -> OpenAIStream:
@@ -113,6 +120,27 @@ def _choices(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         if isinstance(choice, Mapping) and choice.get("index") in (None, 0):
             yield choice
             return
+
+
+def _tokens(logprobs: object) -> Iterator[TokenBytes]:
+    """The tokens that log probabilities spell, by their bytes where given, else by their text."""
+    entries = mapping(logprobs).get("content")
+    for entry in entries[:MAX_TOKENS_READ] if isinstance(entries, list) else ():
+        spelled = [_token_bytes(each) for each in (entry, *_listed(mapping(entry).get("top_logprobs")))]
+        if spelled[0] is not None:
+            yield TokenBytes(spelled[0], tuple(each for each in spelled[1:] if each is not None))
+
+
+def _listed(value: object) -> list[Any]:
+    return value[:20] if isinstance(value, list) else []
+
+
+def _token_bytes(entry: object) -> bytes | None:
+    data = mapping(entry)
+    given, text = data.get("bytes"), data.get("token")
+    if isinstance(given, list) and given and all(isinstance(b, int) and not isinstance(b, bool) and 0 <= b < 256 for b in given):
+        return bytes(given[:256])
+    return text[:256].encode("utf-8", "replace") if isinstance(text, str) and text else None
 
 
 def _text(content: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -38,7 +39,7 @@ _CODE_KINDS = {
 }
 
 
-class EventStream:
+class EventStream(ABC):
     """What the parsers of streamed replies share. A wire says what an event means in `_take` and what completes a stream in `_complete`."""
 
     cut = "the stream ended without a finish reason or [DONE]"
@@ -84,12 +85,13 @@ class EventStream:
     def _complete(self) -> bool:
         return self.done or self.answer.finish is not None
 
+    @abstractmethod
     def _answers(self, chunk: Mapping[str, Any]) -> bool:
         """Whether an event without an `error` field is one of the wire's own, so that a `message` in it is no error."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _take(self, event: str, chunk: Mapping[str, Any], at: float) -> None:
-        raise NotImplementedError
+        """Read one event that is no error."""
 
 
 def load_json(body: bytes | str) -> Any:
