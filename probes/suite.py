@@ -16,6 +16,7 @@ from probes.logprobs import LogprobsProbe
 from probes.plan import Plan
 from probes.probe import Probe
 from probes.stream import StreamProbe
+from probes.surface import SurfaceProbe
 from probes.truncation import TruncationProbe
 from probes.usage import UsageProbe
 
@@ -51,7 +52,7 @@ def build(suite: Suite, claim: Claim | None, seed: int, alpha: float) -> tuple[P
         logprob_trials=suite.logprob_trials,
         alpha=alpha,
     )
-    return (UsageProbe(plan), TruncationProbe(plan), StreamProbe(plan), LogprobsProbe(plan))
+    return (UsageProbe(plan), TruncationProbe(plan), StreamProbe(plan), LogprobsProbe(plan), SurfaceProbe(plan))
 
 
 def digest(suite: Suite) -> str:

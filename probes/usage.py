@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from fingerprints import strings, tokenizers
+from fingerprints import accounting, strings, tokenizers
 from probes.counts import RECOUNT_PRIOR, ROUND_BOUND, Fit, background, fit, hedged, log_mean_exp
 from probes.plan import RECOUNTERS, Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
@@ -35,6 +35,9 @@ NOISY = 4.5
 """Tokens of half-range that noise of +-3 a request leaves; allowed from NOISY_QUESTIONS counts on, where an unlisted
 vocabulary would already have missed by more (benchmark `probes`: leave-one-out)."""
 NOISY_QUESTIONS = 16
+HIDDEN_PROMPT = 30
+"""Tokens beyond the best-supported template from which a hidden prompt is reported; recorded templates of one family differ by
+up to 25 (Llama 3: 10 to 35). A system prompt is allowed, so this is news for the reader and never evidence."""
 JITTER_LIMIT = 6
 """Tokens; where identical requests differ by more, the endpoint injects something random and the counts say nothing."""
 
@@ -181,7 +184,7 @@ class UsageProbe:
             discriminating=len(keys) if supports else 0,
             rounds=sum(self._matches(f[best], jitter, len(counts)) for f in fits) if best is not None else 0,
             requests=len(mine),
-            findings=tuple(self._findings(best, scale, fits, keys, jitter)),
+            findings=tuple(self._findings(best, scale, fits, keys, jitter) + self._hidden_prompt(mine, best, scale)),
             measured=tuple(rows),
         )
 
@@ -235,6 +238,19 @@ class UsageProbe:
             text = f"Prompt tokens are reported {abs(percent):.1f} % {word} what the vocabulary {best} counts."
             found.append(Finding("usage-inflated", "moderate", text, keys))
         return found
+
+    def _hidden_prompt(self, mine: Sequence[Reply], best: str | None, scale: float) -> list[Finding]:
+        """Text in the prompt that neither the message nor the recorded templates of the claimed model explain."""
+        claim = self.plan.claim
+        base = next((reply for reply in mine if reply.ask.key == "usage/base/1"), None)
+        count = _prompt_tokens(base) if base is not None else None
+        if claim is None or base is None or count is None or best != self.plan.claimed_tokenizer or scale != 1.0:
+            return []
+        hidden = accounting.hidden_prompt_tokens(claim.model, base.ask.messages, count)
+        if hidden is None or hidden < HIDDEN_PROMPT:
+            return []
+        text = f"About {hidden} prompt tokens are neither the question's nor the claimed model's usual template: a hidden system prompt."
+        return [Finding("hidden-prompt", "moderate" if hidden >= 3 * HIDDEN_PROMPT else "weak", text, (base.ask.key,))]
 
     def _complete_rounds(self, answered: Sequence[Reply]) -> list[list[tuple[Ask, int]]]:
         """Per round, the (ask, prompt tokens) pairs; rounds with fewer than three counted questions are left out."""

@@ -93,7 +93,8 @@ def decide(evidence: Sequence[Evidence], claim: Claim | None, alpha: float, furt
 
 def _log_e(evidence: Sequence[Evidence]) -> float:
     """Log e-value of all blocks: channels that read the same answers average, channels of fresh answers multiply."""
-    return math.fsum(log_mean_exp([e.log_e for e in group]) for group in _by_answers(evidence))
+    surface = [e.log_e for e in evidence if e.tested and e.block is Block.SURFACE]  # each capped by its probe
+    return math.fsum([log_mean_exp([e.log_e for e in group]) for group in _by_answers(evidence)] + surface)
 
 
 def _by_answers(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
@@ -111,7 +112,7 @@ def _accused(evidence: Sequence[Evidence], log_e: float, alpha: float) -> bool:
     if log_e < threshold:
         return False
     tested = [e for e in evidence if e.tested]
-    against = [e for e in tested if e.log_e >= AGREEING]
+    against = [e for e in tested if e.log_e >= AGREEING and e.block is not Block.SURFACE]
     texts = [e for e in against if e.channel != COUNT_CHANNEL]
     counts = next((e for e in tested if e.channel == COUNT_CHANNEL), None)
     if any(e.supports_claim for e in tested if e.channel != COUNT_CHANNEL):
@@ -189,7 +190,8 @@ def _disagreements(evidence: Sequence[Evidence]) -> list[Finding]:
     counts = next((e for e in evidence if e.tested and e.channel == COUNT_CHANNEL and e.best is not None), None)
     if counts is None:
         return []
-    other = next((e for e in evidence if e.tested and e.channel != COUNT_CHANNEL and e.best not in (None, counts.best)), None)
+    texts = [e for e in evidence if e.tested and e.channel != COUNT_CHANNEL and e.block is Block.TOKENIZER]
+    other = next((e for e in texts if e.best not in (None, counts.best)), None)
     if other is None or (counts.log_e < AGREEING and other.log_e < AGREEING and not counts.recounted):
         return []
     text = f"Prompt tokens are counted with {counts.best}, but the text is cut and streamed in tokens of {other.best}: usage is rewritten."

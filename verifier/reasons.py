@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fingerprints.catalog import Claim
 from probes.plan import RECOUNTERS
-from probes.probe import Evidence
+from probes.probe import Block, Evidence
 
 Reasons = list[tuple[str, str]]
 
@@ -19,6 +19,7 @@ _SAYS = {
     "truncation": "The ends of truncated copies",
     "stream": "The edges of streamed chunks",
     "logprobs": "The tokens that log probabilities spell",
+    "surface": "Vendors' marks",
 }
 _CODE = {"usage": "counts", "truncation": "cuts", "stream": "edges", "logprobs": "tokens"}
 
@@ -27,7 +28,9 @@ def against(evidence: Sequence[Evidence]) -> Reasons:
     """One reason per channel that stands against the claim."""
     found: Reasons = []
     for e in evidence:
-        if e.tested and e.log_e > 0.0 and e.channel == "logprobs":
+        if e.block is Block.SURFACE:
+            found += _marks(e)
+        elif e.tested and e.log_e > 0.0 and e.channel == "logprobs":
             found.append(("tokens-contradict", f"{_SAYS[e.channel]} are not all entries of the claimed model's vocabulary."))
         elif e.tested and e.log_e > 0.0 and e.best is not None:
             times = f", in {e.rounds} independent rounds" if e.channel == "usage" else f", in {e.rounds} copies"
@@ -61,7 +64,9 @@ def missing(evidence: Sequence[Evidence], claim: Claim | None) -> Reasons:
     for e in evidence:
         if not e.tested:
             continue
-        if e.recounted:
+        if e.block is Block.SURFACE:
+            found += _marks(e)
+        elif e.recounted:
             found.append(("usage-recounted", f"{_SAYS[e.channel]} match {e.best}, with which honest gateways recount any model's usage."))
         elif e.channel == "usage" and e.best is None:
             found.append(("unknown-tokenizer", f"{_SAYS[e.channel]} match no known vocabulary."))
@@ -77,10 +82,15 @@ def missing(evidence: Sequence[Evidence], claim: Claim | None) -> Reasons:
             )
         else:
             found.append(("undecided", f"{_SAYS[e.channel]} neither match the claim clearly nor contradict it."))
-    bests = {e.best for e in evidence if e.tested and e.best is not None}
+    bests = {e.best for e in evidence if e.tested and e.best is not None and e.block is not Block.SURFACE}
     if len(bests) > 1:
         found.append(("channels-disagree", f"Channels point to different vocabularies: {', '.join(sorted(bests))}."))
     return found + not_tested(evidence)
+
+
+def _marks(e: Evidence) -> Reasons:
+    """A foreign mark is worth a sentence; its absence is not."""
+    return [("foreign-marker", f"{_SAYS[e.channel]} in the replies include {e.best}'s; marks never accuse alone.")] if e.log_e > 0.0 else []
 
 
 def not_tested(evidence: Sequence[Evidence]) -> Reasons:

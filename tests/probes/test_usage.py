@@ -8,6 +8,7 @@ import math
 import pytest
 
 from benchmarks.simulated import Endpoint
+from fingerprints.catalog import claim
 from probes.plan import Plan
 from probes.probe import Evidence, Reply, Usage
 from probes.usage import UsageProbe
@@ -61,6 +62,18 @@ def test_a_multiplied_count_of_a_foreign_vocabulary_contradicts_the_claim_all_th
 
 def test_a_hidden_system_prompt_changes_nothing() -> None:
     assert evidence(Endpoint("claude3", hidden=300), "claude3").supports_claim
+
+
+@pytest.mark.parametrize(("words", "told"), [(0, False), (60, True)])
+def test_a_hidden_prompt_is_reported_with_its_size_and_held_against_nobody(words: int, told: bool) -> None:
+    probe = UsageProbe(Plan(seed=3, claim=claim("gpt-4o")))
+    endpoint = Endpoint("o200k", template=5, hidden=words)
+    replies: list[Reply] = []
+    while asks := probe.next_round(replies):
+        replies += answer(endpoint, asks)
+    found = probe.read(replies)
+    assert ("hidden-prompt" in {f.code for f in found.findings}) == told
+    assert found.supports_claim and found.log_e <= 0
 
 
 def test_an_unlisted_vocabulary_is_unknown_and_never_the_nearest() -> None:
