@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-NAMES = ("simulate", "cost", "tokens", "claude", "probes", "vocabularies")
+NAMES = ("simulate", "cost", "tokens", "claude", "probes", "vocabularies", "fuzz")
 
 
 def main() -> None:

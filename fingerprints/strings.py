@@ -80,6 +80,6 @@ _ECHO_PIECES: tuple[Callable[[random.Random], str], ...] = (
 English words, by 1.25 in 6 joined capitals, by 1.95 in 5 invented words. Runs of random letters or digits are not copied."""
 
 
-def echo_text(rng: random.Random) -> str:
-    """Fresh words for a "repeat exactly" question: 50 to 110 characters that small models can copy too."""
-    return " ".join(piece(rng) for piece in rng.sample(_ECHO_PIECES, 3))
+def echo_text(rng: random.Random, pieces: int = 3) -> str:
+    """Fresh words for a "repeat exactly" question that small models can copy too: about 25 characters a piece."""
+    return " ".join(piece(rng) for piece in rng.sample(_ECHO_PIECES * 2, pieces))

@@ -66,8 +66,9 @@ def cuts(name: str, lead: str, text: str) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=512)
-def plan_cuts(seed: int, trials: int, names: tuple[str, ...]) -> tuple[Cut, ...]:
-    """The strings of all trials: each separates as many pairs of `names` as it can, pairs still together first.
+def plan_cuts(seed: int, trials: int, names: tuple[str, ...], least: int = 1) -> tuple[Cut, ...]:
+    """The strings of all trials, cut at `least` tokens or more: each separates as many pairs of `names` as it can, pairs that
+    are still together first.
 
     Two vocabularies are apart on a string when neither ends within one character of where the other ends, one token
     sooner or later included: an engine that counts a leading blank or an end token moves the cut by one.
@@ -76,14 +77,16 @@ def plan_cuts(seed: int, trials: int, names: tuple[str, ...]) -> tuple[Cut, ...]
     importance = np.array([PRIORITY.get(name, 1.0) for name in names])
     weight = importance[:, None] * importance[None, :]
     chosen: list[Cut] = []
+    shortest = max(SHORTEST_CUT, least)
+    pieces = 3 if shortest == SHORTEST_CUT else 6
     for trial in range(trials):
         rng = Plan(seed=seed, claim=None).rng(f"echo/{trial}")
         best: tuple[float, Cut, np.ndarray] | None = None
         for _ in range(CANDIDATES):
-            text = strings.echo_text(rng)
+            text = strings.echo_text(rng, pieces)
             ends = [cuts(name, "", text) for name in names]
-            longest = min(LONGEST_CUT, min(len(e) for e in ends) - 2)
-            for tokens in range(SHORTEST_CUT, longest + 1):
+            longest = min(LONGEST_CUT + shortest - SHORTEST_CUT, min(len(e) for e in ends) - 2)
+            for tokens in range(shortest, longest + 1):
                 separated = _separated(ends, tokens)
                 gain = float((weight * separated / (1.0 + apart) ** 4).sum())
                 if best is None or gain > best[0]:

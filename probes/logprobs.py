@@ -52,7 +52,7 @@ class LogprobsProbe:
     def read(self, replies: Sequence[Reply]) -> Evidence:
         """Evidence from the distinct tokens of all replies; each entry counts once."""
         mine = [reply for reply in replies if reply.ask.probe == self.name]
-        spelled = [reply for reply in mine if reply.tokens]
+        spelled = [reply for reply in mine if reply.tokens and _spells(reply)]
         pieces = {piece for reply in spelled for token in reply.tokens for piece in (token.token, *token.alternatives)}
         pieces = {piece for piece in pieces if _ordinary(piece)}
         if len(pieces) < ENOUGH:
@@ -114,6 +114,12 @@ class LogprobsProbe:
             temperature=None,
             logprobs=ALTERNATIVES,
         )
+
+
+def _spells(reply: Reply) -> bool:
+    """Whether the tokens are the bytes of the text. Some servers write a vocabulary's raw pieces ("Ġthe"), which prove nothing."""
+    joined = b"".join(token.token for token in reply.tokens).decode("utf-8", "replace")
+    return reply.text.strip().strip("\ufffd").strip() in joined
 
 
 @lru_cache(maxsize=16384)

@@ -23,6 +23,8 @@ class Plan:
     echo_trials: int = 3
     logprob_trials: int = 1
     alpha: float = 0.01
+    least_limit: int = 1
+    """Smallest token limit that the wire lets an ask set: cuts are planned at or above it."""
 
     def rng(self, purpose: str) -> random.Random:
         """A generator for one purpose, the same for the same seed whatever else was drawn."""

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from fingerprints.catalog import Claim
+from fingerprints.wire import Wire
 from probes import counts, echo, logprobs, truncation, usage
 from probes.logprobs import LogprobsProbe
 from probes.plan import Plan
@@ -42,8 +43,12 @@ SUITES = {
 }
 
 
-def build(suite: Suite, claim: Claim | None, seed: int, alpha: float) -> tuple[Probe, ...]:
-    """The suite's probes in the order in which they ask."""
+LEAST_LIMITS = {Wire.RESPONSES: 16}
+"""Smallest max_output_tokens that the vendor of a wire accepts."""
+
+
+def build(suite: Suite, claim: Claim | None, seed: int, alpha: float, wire: str = Wire.OPENAI) -> tuple[Probe, ...]:
+    """The suite's probes in the order in which they ask, for an endpoint that speaks `wire`."""
     plan = Plan(
         seed=seed,
         claim=claim,
@@ -51,6 +56,7 @@ def build(suite: Suite, claim: Claim | None, seed: int, alpha: float) -> tuple[P
         echo_trials=suite.echo_trials,
         logprob_trials=suite.logprob_trials,
         alpha=alpha,
+        least_limit=LEAST_LIMITS.get(Wire(wire), 1),
     )
     return (UsageProbe(plan), TruncationProbe(plan), StreamProbe(plan), LogprobsProbe(plan), SurfaceProbe(plan))
 

@@ -51,7 +51,7 @@ class TruncationProbe:
         """All strings at once; nothing more after that."""
         if any(reply.ask.probe == self.name for reply in replies):
             return []
-        planned = echo.plan_cuts(self.plan.seed, self.plan.echo_trials, self.names)
+        planned = echo.plan_cuts(self.plan.seed, self.plan.echo_trials, self.names, self.plan.least_limit)
         return [
             Ask(
                 probe=self.name,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from verifier.auditing import Settings, audit, audit_async, judge
+    from verifier.auditing import audit, audit_async, judge
+    from verifier.options import Settings
     from verifier.report.model import Report, load_report
 
 __all__ = ["Report", "Settings", "audit", "audit_async", "judge", "load_report"]
@@ -20,5 +21,5 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module 'verifier' has no attribute {name!r}")
-    module = "verifier.report.model" if name in ("Report", "load_report") else "verifier.auditing"
-    return getattr(import_module(module), name)
+    module = {"Report": "verifier.report.model", "load_report": "verifier.report.model", "Settings": "verifier.options"}.get(name)
+    return getattr(import_module(module or "verifier.auditing"), name)

@@ -8,19 +8,19 @@ and the installed signatures.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from fingerprints import catalog, signatures, tokenizers
+from fingerprints import signatures
 from fingerprints.catalog import Claim
+from fingerprints.wire import Wire
 from probes import suite as suites
 from probes.probe import Ask, Evidence, Probe, Reply
 from verifier import outages
 from verifier.decide import Verdict, decide
-from verifier.errors import CannotRunError, UsageError
+from verifier.errors import CannotRunError
+from verifier.options import Settings, drawn_seed, named_wire, request_limit, resolve_claim, sent_model
 from verifier.report.model import Report, build
 from verifier.transcript import Digests, Header, Transcript
 from verifier.version import VERSION
@@ -35,8 +35,6 @@ class AskAll(Protocol):
     async def __call__(self, asks: Sequence[Ask], *, retry_timeouts: bool = True) -> list[Reply]: ...
 
 
-DEFAULT_SUITE = "standard"
-DEFAULT_ALPHA = 0.01
 Progress = Callable[[Reply, Verdict | None], None]
 """Called with every reply, and with the verdict so far after each round."""
 
@@ -53,36 +51,6 @@ REMEDIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the caller may set about an audit; defaults are the command line's."""
-
-    suite: str = DEFAULT_SUITE
-    seed: int | None = None
-    """None draws a fresh one: the questions must not be predictable."""
-    alpha: float = DEFAULT_ALPHA
-    early_stop: bool = True
-    max_requests: int | None = None
-    """None means the suite's own ceiling, which cannot be exceeded."""
-    max_tokens: int | None = None
-    timeout_s: float = 25.0
-    concurrency: int = 4
-
-    def checked(self) -> Settings:
-        """The same settings, or UsageError with one line on what is wrong."""
-        if self.suite not in suites.SUITES:
-            raise UsageError(f"there is no suite {self.suite!r}", f"choose one of {', '.join(suites.SUITES)}")
-        if not 1e-6 <= self.alpha <= 0.2:
-            raise UsageError(f"alpha {self.alpha:g} is out of range", "choose an error rate from 0.000001 to 0.2")
-        for name in ("max_requests", "max_tokens", "concurrency", "timeout_s"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"{name} must be positive", "give a number above 0, or leave it out")
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise UsageError("the seed is out of range", "give a whole number from 0 to 2^63 - 1")
-        return self
-
-
 async def audit_async(
     base_url: str,
     claim: str | None,
@@ -90,14 +58,16 @@ async def audit_async(
     family: str | None = None,
     model: str | None = None,
     api_key: str | None = None,
+    wire: str = "auto",
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Audit an endpoint against a claimed model; without a claim, identify it. Raises TruenameError where it cannot run."""
     from verifier.target import Target
 
-    target = Target.parse(base_url, _sent_model(model, claim), api_key=api_key)
-    return await audit_target(target, resolve_claim(claim, family), settings or Settings(), progress)
+    spoken = named_wire(wire)
+    target = Target.parse(base_url, sent_model(model, claim), wire=spoken or Wire.OPENAI, api_key=api_key)
+    return await audit_target(target, resolve_claim(claim, family), settings or Settings(), progress, auto=spoken is None)
 
 
 def audit(
@@ -107,14 +77,57 @@ def audit(
     family: str | None = None,
     model: str | None = None,
     api_key: str | None = None,
+    wire: str = "auto",
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """`audit_async` for callers without an event loop."""
-    return asyncio.run(audit_async(base_url, claim, family=family, model=model, api_key=api_key, settings=settings, progress=progress))
+    return asyncio.run(
+        audit_async(base_url, claim, family=family, model=model, api_key=api_key, wire=wire, settings=settings, progress=progress)
+    )
 
 
-async def audit_target(target: Target, claim: Claim | None, settings: Settings, progress: Progress | None = None) -> Report:
+class NothingAnsweredError(CannotRunError):
+    """Not one question was answered; `kind` is the first failure's (ERROR_KINDS)."""
+
+    kind: str = "unreachable"
+
+
+ANOTHER_WIRE = frozenset({"not-found", "bad-request", "bad-reply"})
+"""Failures of every question that may mean that the endpoint speaks another wire than the one tried."""
+
+
+async def audit_target(
+    target: Target, claim: Claim | None, settings: Settings, progress: Progress | None = None, auto: bool = False
+) -> Report:
+    """Audit a parsed target; with `auto`, on the wire that it turns out to speak.
+
+    The URL decides where it names a vendor's API; else OpenAI chat, the commonest, is tried at no extra cost, and only an
+    endpoint that answers none of it is asked what it speaks.
+    """
+    if not auto:
+        return await _audit(target, claim, settings, progress)
+    from verifier.endpoint.detect import detect_wire, wire_by_url
+    from verifier.endpoint.guard import cli_policy
+    from verifier.endpoint.limits import Limits
+
+    if wire := wire_by_url(target):
+        return await _audit(target.speaking(wire), claim, settings, progress)
+    try:
+        return await _audit(target.speaking(Wire.OPENAI), claim, settings, progress)
+    except NothingAnsweredError as error:
+        if error.kind not in ANOTHER_WIRE:
+            raise
+        try:
+            spoken = await detect_wire(target, Limits(timeout_s=settings.timeout_s), cli_policy())
+        except CannotRunError:
+            raise error from None
+        if spoken is Wire.OPENAI:
+            raise
+    return await _audit(target.speaking(spoken), claim, settings, progress)
+
+
+async def _audit(target: Target, claim: Claim | None, settings: Settings, progress: Progress | None) -> Report:
     """Audit a parsed target: the loop of rounds, stopped as soon as the decision stands, then `judge` on the transcript."""
     from verifier.endpoint.client import EndpointClient, Limits
     from verifier.endpoint.guard import cli_policy
@@ -127,7 +140,7 @@ async def audit_target(target: Target, claim: Claim | None, settings: Settings, 
     )
     tell: Callable[[Reply], None] | None = (lambda reply: progress(reply, None)) if progress else None
     async with EndpointClient(target, limits, cli_policy(), on_reply=tell) as client:
-        probes = suites.build(chosen, claim, header.seed, settings.alpha)
+        probes = suites.build(chosen, claim, header.seed, settings.alpha, header.target["wire"])
         replies, stopped_early = await interrogate(client.ask_all, probes, header, progress)
     transcript = Transcript(header, tuple(replies), stopped_early)
     return conclude(transcript, transcript.to_bytes())
@@ -157,11 +170,13 @@ async def interrogate(
     return replies, False
 
 
-def could_not_run(replies: Sequence[Reply], origin: str) -> CannotRunError:
+def could_not_run(replies: Sequence[Reply], origin: str) -> NothingAnsweredError:
     """The error for an audit in which nothing was answered, from the first reply's own problem."""
     error = next((reply.error for reply in replies if reply.error is not None), None)
     kind, text = (error.kind, error.text) if error else ("unreachable", "no question was answered")
-    return CannotRunError(f"{origin}: {kind}: {text}", REMEDIES.get(kind, "check the URL and that the server is healthy"))
+    failure = NothingAnsweredError(f"{origin}: {kind}: {text}", REMEDIES.get(kind, "check the URL and that the server is healthy"))
+    failure.kind = kind
+    return failure
 
 
 def read_by(probe: Probe, replies: Sequence[Reply]) -> list[Reply]:
@@ -178,7 +193,7 @@ def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None) ->
     """Evidence, verdict and report: a pure function of the transcript and the installed signatures."""
     header = transcript.header
     judged = claim or header.claim
-    probes = suites.build(suites.SUITES[header.suite], judged, header.seed, header.alpha)
+    probes = suites.build(suites.SUITES[header.suite], judged, header.seed, header.alpha, header.target["wire"])
     evidence: list[Evidence] = [probe.read(read_by(probe, transcript.replies)) for probe in probes]
     verdict = decide(evidence, judged, header.alpha, outages.findings(transcript.replies))
     return build(transcript, data, evidence, verdict, judged)
@@ -202,17 +217,6 @@ def make_header(target: Target, claim: Claim | None, settings: Settings) -> Head
     )
 
 
-def drawn_seed(settings: Settings) -> int:
-    """The caller's seed, or a fresh one that nobody can predict."""
-    return settings.seed if settings.seed is not None else secrets.randbits(48)
-
-
-def request_limit(settings: Settings) -> int:
-    """The smaller of the caller's limit and the suite's ceiling, in requests."""
-    ceiling = suites.SUITES[settings.suite].max_requests
-    return min(settings.max_requests or ceiling, ceiling)
-
-
 def other_digests(header: Header) -> str | None:
     """None where the transcript names the suite and signatures that are installed, else one line saying which differ."""
     installed = current_digests(suites.SUITES[header.suite])
@@ -222,32 +226,6 @@ def other_digests(header: Header) -> str | None:
     return f"note: judged anew with another {' and '.join(names)} than the transcript names; conclusions may differ from its report"
 
 
-def unknown_claim(claim: Claim) -> str:
-    """One line for a claim whose vocabulary is not known, with what to do."""
-    near = catalog.suggest(claim.model)
-    hint = f"did you mean {', '.join(near)}? or " if near and not claim.in_catalog else ""
-    return f"note: no vocabulary is known for {claim.model!r}; {hint}name its lineage with --family, such as --family llama-3"
-
-
 def current_digests(chosen: suites.Suite) -> Digests:
     """Digests of the suite and signatures that are installed now."""
     return Digests(suite=suites.digest(chosen), signatures=signatures.digest())
-
-
-def resolve_claim(claim: str | None, family: str | None) -> Claim | None:
-    """The catalog's view of a claim. Raises UsageError for an empty claim or an unknown family."""
-    if claim is None:
-        return None
-    if not claim.strip():
-        raise UsageError("the claim is empty", "name the model that the endpoint is said to serve: --claim gpt-4o")
-    try:
-        found = catalog.claim(claim, family)
-        return found if found.tokenizer in tokenizers.names() else replace(found, tokenizer=None)
-    except catalog.UnknownFamilyError as error:
-        raise UsageError(str(error), "run `truename catalog list` for what is known") from error
-
-
-def _sent_model(model: str | None, claim: str | None) -> str:
-    if name := model or claim:
-        return name
-    raise UsageError("no model name to send", "give --model NAME")

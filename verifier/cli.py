@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from verifier.cli_catalog import catalog_app
 from verifier.errors import CannotRunError, UsageError
 
 if TYPE_CHECKING:
-    from verifier.auditing import Progress, Settings
+    from verifier.auditing import Progress
+    from verifier.options import Settings
     from verifier.report.model import Report
     from verifier.target import Target
 
@@ -29,7 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-catalog_app = typer.Typer(help="The models that Truename knows.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
 
 KEY_VARIABLE = "TRUENAME_API_KEY"
@@ -39,7 +40,7 @@ ModelName = Annotated[str | None, typer.Option("--model", metavar="NAME", help="
 Family = Annotated[
     str | None, typer.Option("--family", metavar="NAME", help="Lineage of a claim that the catalog does not know, such as llama-3.")
 ]
-WireName = Annotated[str, typer.Option("--wire", metavar="auto|openai", help="API flavour.")]
+WireName = Annotated[str, typer.Option("--wire", metavar="auto|openai|responses|anthropic|gemini", help="API flavour.")]
 KeyVariable = Annotated[
     str | None, typer.Option("--api-key-env", metavar="VAR", help=f"Variable that holds the key (default {KEY_VARIABLE}).")
 ]
@@ -99,7 +100,7 @@ def audit(
     """Test the claim that an endpoint serves MODEL. Exit 0 consistent, 1 inconsistent, 3 inconclusive, 2 usage, 4 could not run."""
     target = _target(base_url, model or claim, wire, api_key_env, header, header_env, query, body)
     settings = _settings(suite, seed, alpha, no_early_stop, max_requests, max_tokens, timeout, concurrency)
-    _run(target, claim, family, settings, dry_run, out, _format(format, as_json))
+    _run(target, wire == "auto", claim, family, settings, dry_run, out, _format(format, as_json))
 
 
 @app.command()
@@ -127,7 +128,7 @@ def identify(
     """Say which vocabulary answers, without a claim. Exit 0 named, 3 unknown, 2 usage, 4 could not run."""
     target = _target(base_url, model, wire, api_key_env, header, header_env, query, body)
     settings = _settings(suite, seed, alpha, True, max_requests, max_tokens, timeout, concurrency)
-    _run(target, None, None, settings, dry_run, out, _format(format, as_json))
+    _run(target, wire == "auto", None, None, settings, dry_run, out, _format(format, as_json))
 
 
 @app.command()
@@ -139,14 +140,14 @@ def judge(
     format: Format = "text",
 ) -> None:
     """Draw the conclusions again from a stored transcript, offline. Exit codes as for audit."""
-    from verifier import auditing
+    from verifier import auditing, options
     from verifier.transcript import Transcript
 
     form = _format(format, as_json)
     stored, data = Transcript.load(transcript)
     if note := auditing.other_digests(stored.header):
         typer.echo(note, err=True)
-    report = auditing.judge(stored, data, auditing.resolve_claim(claim, family))
+    report = auditing.judge(stored, data, options.resolve_claim(claim, family))
     _print(report, form)
     raise typer.Exit(report.exit_code)
 
@@ -174,48 +175,21 @@ def demo(
     raise typer.Exit(0 if right else 1)
 
 
-@catalog_app.command("list")
-def catalog_list(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """All models, one a line: name, vendor, family, tokenizer."""
-    from fingerprints import catalog
-
-    models = catalog.models()
-    if as_json:
-        typer.echo(
-            json.dumps([{"name": m.name, "vendor": m.vendor, "family": m.family, "tokenizer": m.tokenizer} for m in models], indent=2)
-        )
-        return
-    for m in models:
-        typer.echo(f"{m.name}\t{m.vendor}\t{m.family}\t{m.tokenizer or 'no vocabulary known'}")
-
-
-@catalog_app.command("show")
-def catalog_show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
-    """What is known of one model, as JSON."""
-    from dataclasses import asdict
-
-    from fingerprints import catalog
-
-    model = catalog.find(name)
-    if model is None:
-        near = ", ".join(catalog.suggest(name))
-        raise CannotRunError(f"{name!r} is not in the catalog", f"did you mean {near}?" if near else "see `truename catalog list`")
-    typer.echo(json.dumps(asdict(model), indent=2, ensure_ascii=False))
-
-
-def _run(target: Target, claim: str | None, family: str | None, settings: Settings, dry_run: bool, out: Path | None, form: str) -> None:
+def _run(
+    target: Target, auto: bool, claim: str | None, family: str | None, settings: Settings, dry_run: bool, out: Path | None, form: str
+) -> None:
     """Audit or plan, print, write, exit."""
     import asyncio
 
-    from verifier import auditing
+    from verifier import auditing, options
 
-    resolved = auditing.resolve_claim(claim, family)
+    resolved = options.resolve_claim(claim, family)
     if dry_run:
         _print_plan(settings, resolved, form)
         return
     if resolved is not None and resolved.tokenizer is None:
-        typer.echo(auditing.unknown_claim(resolved), err=True)
-    report = asyncio.run(auditing.audit_target(target, resolved, settings, _progress()))
+        typer.echo(options.unknown_claim(resolved), err=True)
+    report = asyncio.run(auditing.audit_target(target, resolved, settings, _progress(), auto))
     if out is not None:
         report.save(out)
     _print(report, form)
@@ -233,11 +207,10 @@ def _target(
     body: Path | None,
 ) -> Target:
     from fingerprints.wire import Wire
+    from verifier.options import named_wire
     from verifier.target import Target
 
-    known = {str(each): each for each in Wire}
-    if wire != "auto" and wire not in known:
-        raise UsageError(f"the wire {wire!r} is not spoken", f"choose auto or {', '.join(known)}")
+    spoken = named_wire(wire)
     if key_variable is not None and key_variable not in os.environ:
         raise UsageError(f"the variable {key_variable} is not set", "export it, or leave out --api-key-env")
     headers = [_pair(each, ":", "--header 'Name: value'") for each in header or []]
@@ -248,7 +221,7 @@ def _target(
     return Target.parse(
         base_url,
         model,
-        wire=known.get(wire, Wire.OPENAI),
+        wire=spoken or Wire.OPENAI,
         api_key=os.environ.get(key_variable or KEY_VARIABLE),
         headers=headers,
         query=[_pair(each, "=", "--query name=value") for each in query or []],
@@ -285,7 +258,7 @@ def _settings(
     timeout: float,
     concurrency: int,
 ) -> Settings:
-    from verifier.auditing import Settings
+    from verifier.options import Settings
 
     return Settings(
         suite=suite,
@@ -317,7 +290,7 @@ def _print(report: Report, form: str) -> None:
 
 
 def _print_plan(settings: Settings, claim: Any, form: str) -> None:
-    from verifier.auditing import drawn_seed, request_limit
+    from verifier.options import drawn_seed, request_limit
     from verifier.pricing import plan
     from verifier.report.plan import plan_json, plan_text
 

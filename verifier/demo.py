@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verifier import local
-from verifier.auditing import Settings, audit
+from verifier.auditing import audit
+from verifier.options import Settings
 from verifier.report.model import Report
 
 

@@ -32,7 +32,8 @@ def read(claimed: str | None, tokens: Sequence[TokenBytes]) -> Evidence:
     probe = LogprobsProbe(Plan(seed=1, claim=claim_of(claimed)))
     (ask,) = probe.next_round([])
     assert ask.logprobs
-    return probe.read([Reply(ask, status=200, text="x", tokens=tuple(tokens))])
+    text = b"".join(token.token for token in tokens).decode("utf-8", "replace")
+    return probe.read([Reply(ask, status=200, text=text, tokens=tuple(tokens))])
 
 
 @pytest.mark.parametrize("name", ["o200k", "llama3", "gemma3", "smollm", "deepseek-v3"])
@@ -55,6 +56,13 @@ def test_a_vocabulary_inside_the_claimed_one_is_no_contradiction() -> None:
 def test_special_tokens_are_not_held_against_a_claim() -> None:
     tokens = [*spelled("llama3"), TokenBytes(b"<|eot_id|>"), TokenBytes(b"[INST]"), TokenBytes("\ufffd".encode())]
     assert read("llama3", tokens).supports_claim
+
+
+def test_raw_pieces_that_do_not_spell_the_text_are_not_tested() -> None:
+    raw = [TokenBytes(("Ġ" + word).encode()) for word in "many words here that no vocabulary has as they are written now then".split()]
+    probe = LogprobsProbe(Plan(seed=1, claim=claim_of("o200k")))
+    (ask,) = probe.next_round([])
+    assert not probe.read([Reply(ask, status=200, text="many words here", tokens=tuple(raw))]).tested
 
 
 def test_without_log_probabilities_the_channel_is_not_tested_and_asks_no_more() -> None:

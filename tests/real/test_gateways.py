@@ -104,7 +104,8 @@ def test_a_llama_whose_gateway_drops_usage_is_not_accused_and_its_text_still_spe
     seen = _audits(llama3_echo, gateways.strip_usage(), LLAMA)
     _never_accused(seen)
     _found(seen, "usage-missing")
-    assert {one.tested for one in seen} == {frozenset({"truncation", "stream"})}
+    for one in seen:
+        assert {"truncation", "stream"} <= one.tested and "usage" not in one.tested
 
 
 def test_a_llama_behind_a_hidden_prompt_is_never_accused(llama3_echo: str) -> None:
