@@ -14,7 +14,7 @@ from fingerprints import catalog
 
 VOCABULARIES = set(
     "o200k cl100k p50k llama2 llama3 llama4 claude2 claude3 claude4.7 gemma2 gemma3 qwen2.5 qwen3.5 deepseek-v2 deepseek-v3 mistral-v1 "
-    "tekken glm4 kimi-k2 yi smollm minimax command-r".split()
+    "tekken glm4 glm4.7 kimi-k2 yi smollm minimax command-r".split()
 )
 WIRES = {"openai", "responses", "anthropic", "gemini"}
 
@@ -114,7 +114,7 @@ def test_a_providers_spelling_resolves(name: str, model: str, tokenizer: str) ->
         ("llama-guard3:1b", "llama3"), ("llama-guard-4-12b", "llama4"), ("llama-4-scout", "llama4"), ("vicuna-13b-v1.5", "llama2"),
         ("mistral-large-2407", "mistral-v1"), ("mistral-large-2512", "tekken"), ("mistral-small-2409", "mistral-v1"),
         ("qwen3-8b", "qwen2.5"), ("qwen3.5-9b", "qwen3.5"), ("smollm3-3b", "llama3"), ("gpt-oss-120b", "o200k"),
-        ("glm-4.5", "glm4"), ("kimi-k3", "kimi-k2"), ("wizardlm-2-8x22b", "mistral-v1"),
+        ("glm-4.5", "glm4"), ("glm-5", "glm4.7"), ("kimi-k3", "kimi-k2"), ("wizardlm-2-8x22b", "mistral-v1"),
     ],
 )  # fmt: skip
 def test_models_that_are_easily_confused_keep_their_own_tokenizer(name: str, tokenizer: str) -> None:
@@ -125,7 +125,7 @@ def test_models_that_are_easily_confused_keep_their_own_tokenizer(name: str, tok
     "name",
     [
         "mistral-large-latest", "mistral-medium", "deepseek-r1:8b", "qwen-max", "grok-4", "hyperclova-x", "eeve-korean-instruct-10.8b",
-        "llama-3-Korean-Bllossom-70B", "exaone-3.5-7.8b-instruct", "amazon.nova-lite-v1:0", "sonar", "glm-5", "gemini-2.0-flash-001",
+        "llama-3-Korean-Bllossom-70B", "exaone-3.5-7.8b-instruct", "amazon.nova-lite-v1:0", "sonar", "glm-4.7", "gemini-2.0-flash-001",
     ],
 )  # fmt: skip
 def test_a_name_that_does_not_decide_the_vocabulary_names_none(name: str) -> None:
