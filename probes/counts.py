@@ -43,10 +43,8 @@ def _log_window(residual: Array, width: Array | float) -> Array:
 class Fit:
     """The best scale of one vocabulary for one round and how far the counts stay off it."""
 
-    log_native: float
-    """Log likelihood at scale 1."""
     log_scaled: float
-    """Largest log likelihood over every scale in SCALES and scale 1."""
+    """Largest log likelihood over scale 1 and every scale in SCALES."""
     log_mixed: float
     """Log likelihood averaged over the prior of scales."""
     scale: float
@@ -79,7 +77,6 @@ def fit(measured: Array, predicted: Array, jitter: float) -> list[Fit]:
     off = np.abs(measured - predicted).max(axis=1)
     return [
         Fit(
-            log_native=float(native[i]),
             log_scaled=float(max(native[i], peak[i])),
             log_mixed=float(mixed[i]),
             scale=float(SCALES[best[i]]),

@@ -17,6 +17,7 @@ from verifier.cli_catalog import catalog_app
 from verifier.errors import CannotRunError, UsageError
 
 if TYPE_CHECKING:
+    from fingerprints.catalog import Claim
     from verifier.auditing import Progress
     from verifier.options import Settings
     from verifier.report.model import Report
@@ -185,7 +186,7 @@ def _run(
 
     resolved = options.resolve_claim(claim, family)
     if dry_run:
-        _print_plan(settings, resolved, form)
+        _print_plan(target, settings, resolved, form)
         return
     if resolved is not None and resolved.tokenizer is None:
         typer.echo(options.unknown_claim(resolved), err=True)
@@ -289,13 +290,13 @@ def _print(report: Report, form: str) -> None:
     text.show(report, Console())
 
 
-def _print_plan(settings: Settings, claim: Any, form: str) -> None:
+def _print_plan(target: Target, settings: Settings, claim: Claim | None, form: str) -> None:
     from verifier.options import drawn_seed, request_limit
     from verifier.pricing import plan
     from verifier.report.plan import plan_json, plan_text
 
     seed = drawn_seed(settings)
-    planned = plan(settings.suite, claim, seed, settings.alpha, request_limit(settings))
+    planned = plan(settings.suite, claim, seed, settings.alpha, request_limit(settings), target.wire)
     typer.echo(json.dumps(plan_json(planned, seed), indent=2, ensure_ascii=False) if form == "json" else plan_text(planned, seed))
 
 

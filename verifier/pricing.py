@@ -13,7 +13,7 @@ from importlib import resources
 from fingerprints import catalog, tokenizers
 from fingerprints.catalog import Claim
 from probes import suite as suites
-from probes.probe import Ask, Probe, Reply, Usage
+from probes.probe import Ask, Probe, Reply, TokenBytes, Usage
 
 TEMPLATE_TOKENS = 12
 """Tokens per request that chat templates add, typically (research: 7 for GPT-4o, 10 to 35 for Llama 3)."""
@@ -28,13 +28,18 @@ class Plan:
     completion_tokens: int
     dollars: float | None
     priced: str
+    goals: dict[str, str]
+    """What each probe that asks finds out, in a sentence."""
 
 
-def plan(suite: str, claim: Claim | None, seed: int, alpha: float, max_requests: int) -> Plan:
+def plan(suite: str, claim: Claim | None, seed: int, alpha: float, max_requests: int, wire: str) -> Plan:
     """Plan the whole suite as if every question were answered, within `max_requests`."""
     asks: list[Ask] = []
-    for probe in suites.build(suites.SUITES[suite], claim, seed, alpha):
-        asks.extend(_all_asks(probe))
+    goals: dict[str, str] = {}
+    for probe in suites.build(suites.SUITES[suite], claim, seed, alpha, wire):
+        asks.extend(planned := _all_asks(probe))
+        if planned:
+            goals[probe.name] = probe.goal
     asks = asks[:max_requests]
     name = claim.tokenizer if claim and claim.tokenizer in tokenizers.names() else "o200k"
     counter = tokenizers.vocabulary(str(name))
@@ -43,9 +48,9 @@ def plan(suite: str, claim: Claim | None, seed: int, alpha: float, max_requests:
     model = catalog.find(claim.model) if claim else None
     price = _prices().get(model.name) if model else None
     if price is None:
-        return Plan(tuple(asks), prompt, completion, None, "list price not known")
+        return Plan(tuple(asks), prompt, completion, None, "list price not known", goals)
     dollars = (prompt * float(price["input"]) + completion * float(price["output"])) / 1e6
-    return Plan(tuple(asks), prompt, completion, dollars, f"list price of {price['as_of']}")
+    return Plan(tuple(asks), prompt, completion, dollars, f"list price of {price['as_of']}", goals)
 
 
 def _all_asks(probe: Probe) -> list[Ask]:
@@ -54,8 +59,14 @@ def _all_asks(probe: Probe) -> list[Ask]:
     replies: list[Reply] = []
     while more := probe.next_round(replies):
         asks.extend(more)
-        replies.extend(Reply(ask, status=200, text="OK", finish="stop", usage=Usage(len(ask.payload), 1)) for ask in more)
+        replies.extend(_plain_reply(ask) for ask in more)
     return asks
+
+
+def _plain_reply(ask: Ask) -> Reply:
+    """What an endpoint that offers everything might answer, so that no probe gives up early."""
+    usage = Usage(prompt_tokens=len(ask.payload), completion_tokens=1)
+    return Reply(ask, status=200, text="OK", finish="stop", usage=usage, tokens=(TokenBytes(b"OK"),))
 
 
 def _prices() -> dict[str, dict[str, float | str]]:

@@ -16,6 +16,7 @@ def plan_json(plan: Plan, seed: int) -> dict[str, Any]:
         "completion_tokens": plan.completion_tokens,
         "dollars": None if plan.dollars is None else float(f"{plan.dollars:.3g}"),
         "price": plan.priced,
+        "probes": plan.goals,
         "questions": [
             {"key": ask.key, "max_tokens": ask.max_tokens, "stream": ask.stream, "message": ask.messages[-1][1]} for ask in plan.asks
         ],
@@ -30,7 +31,11 @@ def plan_text(plan: Plan, seed: int) -> str:
         f"{price} ({plan.priced}). Nothing was sent. Seed {seed}.",
         "",
     ]
+    told: set[str] = set()
     for ask in plan.asks:
+        if ask.probe not in told:
+            told.add(ask.probe)
+            lines.append(f"{ask.probe}: {plan.goals[ask.probe]}")
         lines.append(f"[{ask.key}] max_tokens {ask.max_tokens}{', streamed' if ask.stream else ''}")
         lines.extend("    " + line for line in ask.messages[-1][1].splitlines())
     return "\n".join(lines)
