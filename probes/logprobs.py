@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from fingerprints import strings, tokenizers
 from probes.counts import log_mean_exp
 from probes.plan import Plan
-from probes.probe import Ask, Block, Evidence, Finding, Reply
+from probes.probe import Ask, Block, Evidence, Finding, Reply, TokenBytes
 from probes.truncation import TRIAL_BOUND, bounded
 
 INSTRUCTION = "Continue this list with more words of the same kinds: "
@@ -38,7 +38,11 @@ class LogprobsProbe:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.names = tuple(name for name in tokenizers.names() if tokenizers.vocabulary(name).contains(b"a") is not None)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Vocabularies whose entries are known, loaded on first use."""
+        return tuple(name for name in tokenizers.names() if tokenizers.vocabulary(name).contains(b"a") is not None)
 
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
         """One question; the others only where the first brought log probabilities."""
@@ -53,7 +57,7 @@ class LogprobsProbe:
         """Evidence from the distinct tokens of all replies; each entry counts once."""
         mine = [reply for reply in replies if reply.ask.probe == self.name]
         spelled = [reply for reply in mine if reply.tokens and _spells(reply)]
-        pieces = {piece for reply in spelled for token in reply.tokens for piece in (token.token, *token.alternatives)}
+        pieces = {piece for reply in spelled for token in reply.tokens for piece in _entries(token)}
         pieces = {piece for piece in pieces if _ordinary(piece)}
         if len(pieces) < ENOUGH:
             why = "the endpoint gives no log probabilities" if not spelled else "too few tokens were spelled"
@@ -120,6 +124,17 @@ def _spells(reply: Reply) -> bool:
     """Whether the tokens are the bytes of the text. Some servers write a vocabulary's raw pieces ("Ġthe"), which prove nothing."""
     joined = b"".join(token.token for token in reply.tokens).decode("utf-8", "replace")
     return reply.text.strip().strip("\ufffd").strip() in joined
+
+
+def _entries(token: TokenBytes) -> tuple[bytes, ...]:
+    """The vocabulary entries at one position: the sampled token and its alternatives.
+
+    llama.cpp withholds the first tokens of a character that takes several (an emoji) and joins their bytes to the last. The joined
+    bytes are no entry of anything; alternatives that begin within a character show that the position lies within one.
+    """
+    within = any(piece and piece[0] & 0xC0 == 0x80 for piece in token.alternatives)
+    joined = within and token.token not in token.alternatives
+    return token.alternatives if joined else (token.token, *token.alternatives)
 
 
 @lru_cache(maxsize=16384)
