@@ -25,7 +25,7 @@ demo: .venv/.demo
 	$(BIN)/python -m api demo --out demo-reports
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -33,7 +33,7 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 coverage: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 bench: .venv/.dev
 	for name in simulate cost; do $(BIN)/python -m benchmarks $$name --write || exit 1; done

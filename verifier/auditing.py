@@ -46,8 +46,9 @@ REMEDIES = {
     "server-error": "the server fails on every request; try again later",
     "unreachable": "check the URL and that the server is running",
     "timeout": "raise --timeout or try again later",
+    "cut-stream": "the connection ends before the reply does; try again later or with --concurrency 1",
     "redirected": "give the final URL: redirects are never followed",
-    "bad-reply": "check that the base URL is an OpenAI-compatible API and not a web page",
+    "bad-reply": "check that the base URL is the API and not a web page, and that nothing cuts the connection",
 }
 
 

@@ -192,8 +192,8 @@ def _disagreements(evidence: Sequence[Evidence]) -> list[Finding]:
         return []
     texts = [e for e in evidence if e.tested and e.channel != COUNT_CHANNEL and e.block is Block.TOKENIZER]
     other = next((e for e in texts if e.best not in (None, counts.best)), None)
-    if other is None or (counts.log_e < AGREEING and other.log_e < AGREEING and not counts.recounted):
-        return []
+    if other is None or (counts.log_e < AGREEING and other.log_e < AGREEING):
+        return []  # an honest recount is usage-recounted, which the counts' own finding says
     text = f"Prompt tokens are counted with {counts.best}, but the text is cut and streamed in tokens of {other.best}: usage is rewritten."
     keys = tuple(str(row["key"]) for row in (*counts.measured, *other.measured))
     return [Finding("usage-rewritten", "strong" if other.log_e >= AGREEING else "moderate", text, keys)]
