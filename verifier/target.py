@@ -73,6 +73,11 @@ class Target:
         port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
         return f"{parts.scheme}://{shown}{port}"
 
+    @property
+    def extra_fields(self) -> dict[str, Any]:
+        """A copy of the extra JSON fields that a request may carry: all of `body` but what belongs to the audit."""
+        return {name: value for name, value in self.body.items() if name not in RESERVED_BODY_FIELDS}
+
     def speaking(self, wire: Wire) -> Target:
         """The same target on another wire."""
         base_url = self.origin + _default_path(self.origin, wire) if self.default_path else self.base_url

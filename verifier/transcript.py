@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from fingerprints.catalog import Claim
+from fingerprints.wire import Wire
 from probes.probe import Reply
+from probes.suite import SUITES
 from verifier.errors import CannotRunError
 
 SCHEMA = "truename.transcript/1"
@@ -83,6 +85,8 @@ class Transcript:
             stopped_early = bool(first.pop("stopped_early"))
             claim = None if first["claim"] is None else Claim(**first["claim"])
             header = Header(**{**first, "claim": claim, "digests": Digests(**first["digests"])})
+            if header.suite not in SUITES or header.target["wire"] not in list(Wire) or not 0 < header.alpha < 1:
+                raise ValueError("settings that no audit has")
             replies = tuple(Reply.from_json(json.loads(line)) for line in lines[1:])
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError, EOFError, zlib.error, RecursionError) as error:
             problem = f"{name} is not a readable Truename transcript ({type(error).__name__})"

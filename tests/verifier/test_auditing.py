@@ -197,6 +197,15 @@ def test_a_transcript_with_any_line_cut_is_refused() -> None:
             Transcript.from_bytes(whole[:cut])
 
 
+@pytest.mark.parametrize(
+    "change", [{"suite": "huge"}, {"alpha": 0}, {"target": {"origin": "x", "model": "m", "wire": "smoke"}}, {"target": {}}]
+)
+def test_a_header_that_no_audit_wrote_is_refused_with_one_clear_error(change: dict[str, object]) -> None:
+    header = dataclasses.replace(header_for(claim_of("o200k")), **change)  # type: ignore[arg-type]
+    with pytest.raises(CannotRunError):
+        Transcript.from_bytes(Transcript(header, ()).to_bytes())
+
+
 def test_hostile_text_survives_the_round_trip() -> None:
     ask = Ask("usage", "usage/base/1", (("user", "안녕 \u202e"),), 1)
     reply = Reply(ask, status=200, text="\x00\ud800\u2028</script>漢字", headers=(("x", "y"),), error=ReplyError("timeout", "t"))

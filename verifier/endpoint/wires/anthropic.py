@@ -24,7 +24,7 @@ from verifier.endpoint.wires.reading import (
     token_count,
     whole_characters,
 )
-from verifier.target import RESERVED_BODY_FIELDS, Target
+from verifier.target import Target
 
 VERSION = "2023-06-01"
 """The only value of the anthropic-version header since 2023."""
@@ -40,7 +40,7 @@ class AnthropicMessages:
         fields: JSON = {"max_tokens": ask.max_tokens}
         if ask.temperature is not None and NO_TEMPERATURE not in quirks:
             fields["temperature"] = ask.temperature
-        extra = {name: value for name, value in target.body.items() if name not in RESERVED_BODY_FIELDS}
+        extra = target.extra_fields
         system, turns = split_system(ask)
         messages = [{"role": role, "content": content} for role, content in turns]
         body = {"model": target.model, "messages": messages, "stream": ask.stream} | fields | extra

@@ -22,7 +22,7 @@ from verifier.endpoint.wires.reading import (
     short_string,
     token_count,
 )
-from verifier.target import RESERVED_BODY_FIELDS, Target
+from verifier.target import Target
 
 # Google's JSON with enum-encoding=int sends the protobuf numbers of FinishReason.
 _FINISH_NUMBERS = {1: "stop", 2: "length"}
@@ -39,7 +39,7 @@ class GeminiGenerate:
         config: JSON = {"maxOutputTokens": ask.max_tokens}
         if ask.temperature is not None and NO_TEMPERATURE not in quirks:
             config["temperature"] = ask.temperature
-        extra = {name: value for name, value in target.body.items() if name not in RESERVED_BODY_FIELDS}
+        extra = target.extra_fields
         config |= mapping(extra.pop("generationConfig", None))
         system, turns = split_system(ask)
         contents = [{"role": "model" if role == "assistant" else role, "parts": [{"text": content}]} for role, content in turns]

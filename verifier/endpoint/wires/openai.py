@@ -22,7 +22,7 @@ from verifier.endpoint.wires.reading import (
     short_string,
     whole_characters,
 )
-from verifier.target import RESERVED_BODY_FIELDS, Target
+from verifier.target import Target
 
 COMPLETION_TOKENS_FIELD = "wants max_completion_tokens"
 NO_STREAM_OPTIONS = "refuses stream_options"
@@ -53,7 +53,7 @@ class OpenAIChat:
             fields["stream_options"] = {"include_usage": True}
         if ask.logprobs is not None and NO_LOGPROBS not in quirks:
             fields |= {"logprobs": True, "top_logprobs": ask.logprobs}
-        extra = {name: value for name, value in target.body.items() if name not in RESERVED_BODY_FIELDS}
+        extra = target.extra_fields
         messages = [{"role": role, "content": content} for role, content in ask.messages]
         body = {"model": target.model, "messages": messages, "stream": ask.stream} | fields | extra
         return Request("/chat/completions", body, openai_key_header(target))

@@ -23,7 +23,7 @@ from verifier.endpoint.wires.reading import (
     short_string,
     whole_characters,
 )
-from verifier.target import RESERVED_BODY_FIELDS, Target
+from verifier.target import Target
 
 LEAST_OUTPUT_TOKENS = 16
 """Tokens. OpenAI refuses a smaller max_output_tokens ("Expected a value >= 16"); an ask for fewer is sent as 16."""
@@ -41,7 +41,7 @@ class OpenAIResponses:
         fields: JSON = {"max_output_tokens": max(ask.max_tokens, LEAST_OUTPUT_TOKENS)}
         if ask.temperature is not None and NO_TEMPERATURE not in quirks:
             fields["temperature"] = ask.temperature
-        extra = {name: value for name, value in target.body.items() if name not in RESERVED_BODY_FIELDS}
+        extra = target.extra_fields
         messages = [{"role": role, "content": content} for role, content in ask.messages]
         body = {"model": target.model, "input": messages, "stream": ask.stream} | fields | extra
         return Request("/responses", body, openai_key_header(target))
