@@ -43,6 +43,12 @@ class Ask:
     stream: bool = False
     logprobs: int | None = None
     """How many alternatives per token to ask for; None asks for no log probabilities."""
+    logit_bias: tuple[tuple[int, int], ...] = ()
+    """(token id, bias from -100 to 100) pairs; empty asks for none."""
+    raw: str | None = None
+    """A JSON object (as text) of request fields that replace the wire's own, for questions about the protocol itself."""
+    to: str = "target"
+    """Which endpoint is asked: the `target` under audit, or the `reference` that a paired test compares it with."""
 
     def to_json(self) -> JSON:
         """A JSON object that `from_json` reads back to an equal Ask."""
@@ -53,6 +59,7 @@ class Ask:
         """Read what `to_json` wrote. Raises KeyError or TypeError on anything else."""
         values = dict(data)
         values["messages"] = tuple((str(role), str(content)) for role, content in values["messages"])
+        values["logit_bias"] = tuple((int(token), int(bias)) for token, bias in values.get("logit_bias", ()))
         return cls(**values)
 
 
@@ -205,13 +212,16 @@ class Evidence:
     log_e: float = 0.0
     """Natural log of an e-value against "serves the claimed model under an allowed configuration"; 0 where untested."""
     log_likelihood: Mapping[str, float] = field(default_factory=dict)
-    """Log-likelihood per candidate (for TOKENIZER: per vocabulary, and `unknown`), up to one common constant, bounded."""
+    """Log-likelihood per candidate and of `unknown`, up to one common constant, bounded. Candidates are vocabularies in the
+    block TOKENIZER, in other blocks names of models or families as the catalog spells them."""
     best: str | None = None
     """The candidate that the replies match at the channel's own resolution; None where nothing known fits."""
     supports_claim: bool = False
     """The replies match the claim in the strict sense: what the channel saw is what the claimed model alone would show."""
     recounted: bool = False
     """The replies fit the claim only under an allowed reconfiguration (recounted or scaled usage)."""
+    resolution: str = "tokenizer"
+    """The finest level that `best` and `supports_claim` speak for: tokenizer, family or model."""
     discriminating: int = 0
     """Number of fresh replies that match the claim and would have differed for every other distinguishable candidate."""
     answers: str = ""

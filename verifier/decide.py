@@ -13,21 +13,35 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
-from fingerprints import catalog
 from fingerprints.catalog import Claim
 from probes.counts import log_mean_exp
 from probes.plan import RECOUNTERS
 from probes.probe import Block, Evidence, Finding
 from verifier import reasons
+from verifier.attribution import Attribution, attribute
 
 AGREEING = math.log(10.0)
 """Log e-value from which a channel counts as one of the two that an accusation needs (literature: blocks at e >= 10)."""
 SURE = 0.95
-"""Posterior of the claimed vocabulary from which, together with a matching channel, the claim is called consistent."""
-UNKNOWN_PRIOR = 0.1
-"""Prior probability of a vocabulary or family that the catalog does not know."""
+"""Posterior of the claimed vocabulary, family or model from which, together with a matching channel, a claim is consistent."""
+LEANING = math.log(3.0)
+"""Log e-value from which a behaviour channel stands in the way of clearing a claim: an honest endpoint's e-value exceeds it in at
+most one audit of three. Tokenizer channels of an honest endpoint stay below 1, so for them any doubt counts."""
 COUNT_CHANNEL = "usage"
+SYSTEM_PROMPT = "system prompt"
+EXPLAINED_BY = {
+    COUNT_CHANNEL: frozenset({"recounted usage"}),
+    "truncation": frozenset({"text cut by the gateway"}),
+    "stream": frozenset({"chunks cut by the gateway"}),
+    "choice": frozenset({SYSTEM_PROMPT}),
+    "paired": frozenset({SYSTEM_PROMPT}),
+    "knowledge": frozenset({SYSTEM_PROMPT}),
+    "style": frozenset({SYSTEM_PROMPT, "rewriter"}),
+}
+"""What, short of another model, may show what a channel shows against a claim. Two channels carry an accusation together only
+where no single one of these explains both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +60,16 @@ class Verdict:
     log_e: float
     alpha: float
     reasons: tuple[Reason, ...]
-    attribution: tuple[tuple[str, float], ...]
-    """(family, posterior), largest first."""
-    unknown: float
-    tokenizer: tuple[tuple[str, float], ...]
-    """(vocabulary, posterior), largest first."""
+    who: Attribution
     resolution: str | None
     excludes_share: float | None
     next: str
     findings: tuple[Finding, ...]
+
+    @property
+    def tokenizer(self) -> tuple[tuple[str, float], ...]:
+        """(vocabulary, posterior), largest first."""
+        return self.who.tokenizer
 
     @property
     def decided(self) -> bool:
@@ -64,16 +79,16 @@ class Verdict:
 
 def decide(evidence: Sequence[Evidence], claim: Claim | None, alpha: float, further: Sequence[Finding] = ()) -> Verdict:
     """The verdict that the evidence supports so far, with `further` findings that no channel makes. Valid under any stopping rule."""
-    tokenizer, unknown_tokenizer = _tokenizer_posterior(evidence)
-    attribution, unknown = _attribution(tokenizer, unknown_tokenizer)
-    log_e = _log_e(evidence)
+    who = attribute(evidence)
+    log_e = evidence_against(evidence)
     findings = tuple(_dedupe([f for e in evidence for f in e.findings] + _disagreements(evidence) + list(further)))
+    resolution = None
     if claim is None:
-        outcome, why = _identify(evidence, tokenizer)
-    elif _accused(evidence, log_e, alpha):
-        outcome, why = "inconsistent", reasons.against(evidence)
-    elif _cleared(evidence, claim, tokenizer, log_e):
-        outcome, why = "consistent", reasons.matches(evidence)
+        outcome, resolution, why = _identify(evidence, who)
+    elif pair := _accused(evidence, log_e, alpha, findings):
+        outcome, resolution, why = "inconsistent", _finest(pair), reasons.against(evidence)
+    elif by := _cleared(evidence, claim, who, log_e):
+        outcome, resolution, why = "consistent", _finest(by), reasons.matches(evidence)
     else:
         outcome, why = "inconclusive", reasons.missing(evidence, claim)
     return Verdict(
@@ -81,98 +96,98 @@ def decide(evidence: Sequence[Evidence], claim: Claim | None, alpha: float, furt
         log_e=log_e,
         alpha=alpha,
         reasons=tuple(Reason(code, text) for code, text in why),
-        attribution=attribution,
-        unknown=unknown,
-        tokenizer=tokenizer,
-        resolution="tokenizer" if outcome != "inconclusive" else None,
+        who=who,
+        resolution=resolution,
         excludes_share=_excludes_share(evidence, claim, alpha) if outcome == "consistent" and claim is not None else None,
-        next=reasons.next_step(outcome, evidence, claim),
+        next=reasons.next_step(outcome, evidence, claim, resolution),
         findings=findings,
     )
 
 
-def _log_e(evidence: Sequence[Evidence]) -> float:
-    """Log e-value of all blocks: channels that read the same answers average, channels of fresh answers multiply."""
-    surface = [e.log_e for e in evidence if e.tested and e.block is Block.SURFACE]  # each capped by its probe
-    return math.fsum([log_mean_exp([e.log_e for e in group]) for group in _by_answers(evidence)] + surface)
+def evidence_against(evidence: Sequence[Evidence]) -> float:
+    """Log e-value against the claim: channels that read the same answers average, channels of fresh answers multiply.
 
-
-def _by_answers(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
-    """Tested tokenizer channels, those that read the same answers together."""
-    groups: dict[str, list[Evidence]] = {}
+    Surface channels (marks, self-reports) are left out: what they show has no stated law under an honest endpoint.
+    """
+    groups: dict[str, list[float]] = {}
     for e in evidence:
-        if e.tested and e.block is Block.TOKENIZER:
-            groups.setdefault(e.answers or e.channel, []).append(e)
-    return list(groups.values())
+        if e.tested and e.block is not Block.SURFACE:
+            groups.setdefault(e.answers or e.channel, []).append(e.log_e)
+    return math.fsum(log_mean_exp(logs) for logs in groups.values())
 
 
-def _accused(evidence: Sequence[Evidence], log_e: float, alpha: float) -> bool:
-    """Whether the contract's rule allows an accusation at this alpha."""
+def _accused(evidence: Sequence[Evidence], log_e: float, alpha: float, findings: Sequence[Finding]) -> list[Evidence]:
+    """The channels that carry an accusation together at this alpha; empty where the contract's rule allows none."""
     threshold = math.log(1.0 / alpha)
     if log_e < threshold:
-        return False
-    tested = [e for e in evidence if e.tested]
-    against = [e for e in tested if e.log_e >= AGREEING and e.block is not Block.SURFACE]
-    texts = [e for e in against if e.channel != COUNT_CHANNEL]
+        return []
+    tested = [e for e in evidence if e.tested and e.block is not Block.SURFACE]
+    against = [e for e in tested if e.log_e >= AGREEING]
     counts = next((e for e in tested if e.channel == COUNT_CHANNEL), None)
+    texts = [e for e in against if e.channel != COUNT_CHANNEL]
     if any(e.supports_claim for e in tested if e.channel != COUNT_CHANNEL):
-        return False  # the text that the model writes is the claimed model's: the counts were rewritten, nobody swapped it
-    twice = counts is not None and counts.log_e >= threshold and counts.rounds >= 2 and counts.best is not None
-    recount_and_text = counts is not None and counts.recounted and any(e.log_e >= threshold for e in texts)
-    return twice or recount_and_text or len(against) >= 2
+        return []  # what the model writes is the claimed model's own: the counts were rewritten, nobody swapped it
+    if counts is not None and counts.log_e >= threshold and counts.rounds >= 2 and counts.best is not None:
+        return [counts]
+    if counts is not None and counts.recounted and (sure := [e for e in texts if e.log_e >= threshold]):
+        return [counts, *sure]
+    hidden = any(finding.code == "hidden-prompt" for finding in findings)
+    for one, other in combinations(against, 2):
+        if _explained_together(one, other) and (hidden or one.best is None or one.best != other.best):
+            continue
+        return [one, other]
+    return []
 
 
-def _cleared(evidence: Sequence[Evidence], claim: Claim, tokenizer: Sequence[tuple[str, float]], log_e: float) -> bool:
-    """Whether the evidence matches the claim in a way that no recounting gateway would show for another model."""
-    if claim.tokenizer is None or log_e > 0.0 or any(e.tested and e.log_e > 0.0 for e in evidence):
-        return False
-    posterior = dict(tokenizer).get(claim.tokenizer, 0.0)
-    supporting = [e for e in evidence if e.tested and e.supports_claim]
-    by_text = any(e.channel != COUNT_CHANNEL and e.discriminating >= 2 for e in supporting)
-    by_counts = any(e.channel == COUNT_CHANNEL and e.rounds >= 2 for e in supporting) and claim.tokenizer not in RECOUNTERS
-    return posterior >= SURE and (by_text or by_counts)
+def _explained_together(one: Evidence, other: Evidence) -> bool:
+    """Whether a single gateway, prompt or forgery shows what both channels show.
+
+    A system prompt moves choices and style alike. Where both look like the same other model, and the accounting shows no hidden
+    prompt, that explanation is dropped by the caller: a prompt that makes one model choose and write as another is a forgery.
+    """
+    return bool(EXPLAINED_BY.get(one.channel, frozenset()) & EXPLAINED_BY.get(other.channel, frozenset()))
 
 
-def _identify(evidence: Sequence[Evidence], tokenizer: Sequence[tuple[str, float]]) -> tuple[str, list[tuple[str, str]]]:
-    """Without a claim: named, when one vocabulary is sure and not merely what gateways count with."""
-    name, posterior = tokenizer[0] if tokenizer else ("", 0.0)
+def _cleared(evidence: Sequence[Evidence], claim: Claim, who: Attribution, log_e: float) -> list[Evidence]:
+    """The channels that match the claim in a way that no gateway would show for another model; empty where they do not suffice."""
+    tested = [e for e in evidence if e.tested]
+    if any(e.log_e > (0.0 if e.block in (Block.TOKENIZER, Block.SURFACE) else LEANING) for e in tested):
+        return []
+    supporting = [e for e in tested if e.supports_claim]
+    tokens = [e for e in supporting if e.block is Block.TOKENIZER]
+    behaviour = [e for e in supporting if e.block not in (Block.TOKENIZER, Block.SURFACE)]
+    by_text = any(e.channel != COUNT_CHANNEL and e.discriminating >= 2 for e in tokens)
+    by_counts = any(e.channel == COUNT_CHANNEL and e.rounds >= 2 for e in tokens) and claim.tokenizer not in RECOUNTERS
+    vocabulary = dict(who.tokenizer).get(claim.tokenizer or "", 0.0)
+    if vocabulary >= SURE and (by_text or by_counts):
+        return supporting
+    conflicting = claim.tokenizer is not None and any(
+        e.best not in (None, claim.tokenizer) for e in tested if e.block is Block.TOKENIZER and not e.recounted
+    )
+    if behaviour and not conflicting and who.of_family(claim.family) >= SURE:
+        return supporting
+    return []
+
+
+def _finest(evidence: Sequence[Evidence]) -> str:
+    """The finest level that these channels speak for."""
+    levels = ("model", "family", "tokenizer")
+    return next((level for level in levels if any(e.resolution == level for e in evidence)), "tokenizer")
+
+
+def _identify(evidence: Sequence[Evidence], who: Attribution) -> tuple[str, str | None, list[tuple[str, str]]]:
+    """Without a claim: named, when one model, family or vocabulary is sure and not merely what gateways count with."""
+    first = who.candidates[0] if who.candidates else None
+    behaviour = [e for e in evidence if e.tested and e.block in (Block.CHOICE, Block.STYLE, Block.KNOWLEDGE)]
+    speaking = [e.channel for e in behaviour if first is not None and e.best == first.name]
+    if first is not None and speaking and first.posterior >= SURE:
+        return "consistent", "model", [("named", f"The answers are those of {first.name} ({', '.join(speaking)}).")]
+    name, posterior = who.tokenizer[0] if who.tokenizer else ("", 0.0)
     channels = [e.channel for e in evidence if e.tested and e.best == name]
     rewritable = name in RECOUNTERS and channels == [COUNT_CHANNEL]
     if posterior >= SURE and channels and not rewritable:
-        return "consistent", [("named", f"The replies match the vocabulary {name} ({', '.join(channels)}).")]
-    return "inconclusive", reasons.missing(evidence, None)
-
-
-def _tokenizer_posterior(evidence: Sequence[Evidence]) -> tuple[tuple[tuple[str, float], ...], float]:
-    """Posterior per vocabulary (largest first) and of an unknown one; empty where no tokenizer channel was tested."""
-    groups = _by_answers(evidence)
-    if not groups:
-        return (), 1.0
-    names = [name for name in groups[0][0].log_likelihood if name != "unknown"]
-    logs = dict.fromkeys((*names, "unknown"), 0.0)
-    for group in groups:
-        for name in logs:
-            logs[name] += math.fsum(e.log_likelihood[name] for e in group) / len(group)  # the same answers count once
-    for name in names:
-        logs[name] += math.log((1.0 - UNKNOWN_PRIOR) / len(names))
-    logs["unknown"] += math.log(UNKNOWN_PRIOR)
-    peak = max(logs.values())
-    weights = {name: math.exp(value - peak) for name, value in logs.items()}
-    total = math.fsum(weights.values())
-    ranked = sorted(((name, weights[name] / total) for name in names), key=lambda pair: (-pair[1], pair[0]))
-    return tuple(ranked), weights["unknown"] / total
-
-
-def _attribution(tokenizer: Sequence[tuple[str, float]], unknown: float) -> tuple[tuple[tuple[str, float], ...], float]:
-    """Posterior per family of the catalog: families that share a vocabulary share its probability evenly."""
-    posterior = dict(tokenizer)
-    by_tokenizer: dict[str, list[str]] = {}
-    for family, name in catalog.families().items():
-        if name in posterior:
-            by_tokenizer.setdefault(str(name), []).append(family)
-    shares = {family: posterior[name] / len(families) for name, families in by_tokenizer.items() for family in families}
-    ranked = sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))
-    return tuple(ranked), max(0.0, 1.0 - math.fsum(shares.values())) if shares else unknown
+        return "consistent", "tokenizer", [("named", f"The replies match the vocabulary {name} ({', '.join(channels)}).")]
+    return "inconclusive", None, reasons.missing(evidence, None)
 
 
 def _excludes_share(evidence: Sequence[Evidence], claim: Claim, alpha: float) -> float | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import pytest
 
-from probes.probe import Block, Evidence
+from fingerprints import catalog
+from probes.probe import Block, Evidence, Finding
 from tests.endpoints import claim_of
 from verifier.decide import Verdict, decide
 
@@ -45,7 +47,7 @@ def test_recounted_usage_alone_is_inconclusive_and_says_what_would_settle_it() -
     verdict = decide([channel("usage", "o200k", 0.25, recounted=True, rounds=2), untested("truncation")], claim_of("llama3"), 0.01)
     assert verdict.outcome == "inconclusive"
     assert {r.code for r in verdict.reasons} == {"usage-recounted", "not-tested"}
-    assert "text channel" in verdict.next
+    assert "channel made of text" in verdict.next
 
 
 def test_recounted_usage_and_one_text_channel_accuse() -> None:
@@ -112,7 +114,7 @@ def test_a_claim_without_a_known_vocabulary_is_neither_cleared_nor_accused() -> 
 
 def test_nothing_tested_is_inconclusive_with_every_reason() -> None:
     verdict = decide([untested("usage"), untested("truncation"), untested("stream")], claim_of("o200k"), 0.01)
-    assert verdict.outcome == "inconclusive" and verdict.unknown == 1.0
+    assert verdict.outcome == "inconclusive" and verdict.who.unknown == 1.0
     assert [r.code for r in verdict.reasons] == ["not-tested"] * 3
 
 
@@ -124,8 +126,8 @@ def test_a_stricter_alpha_needs_more_evidence() -> None:
 
 def test_probabilities_add_up_to_one() -> None:
     verdict = decide([channel("usage", "smollm", 3.0)], claim_of("o200k"), 0.01)
-    assert math.fsum(p for _, p in verdict.tokenizer) + verdict.unknown == pytest.approx(1.0)
-    assert math.fsum(p for _, p in verdict.attribution) <= 1.0 + 1e-9
+    assert math.fsum(p for _, p in verdict.tokenizer) + verdict.who.unknown_tokenizer == pytest.approx(1.0)
+    assert math.fsum(c.posterior for c in verdict.who.candidates) + verdict.who.unknown == pytest.approx(1.0)
 
 
 def named(best: str, *channels: str) -> Verdict:
@@ -136,3 +138,95 @@ def test_without_a_claim_a_vocabulary_is_named_unless_it_may_be_a_gateways_own()
     assert named("smollm", "usage").outcome == "consistent"
     assert named("o200k", "usage").outcome == "inconclusive"
     assert named("o200k", "usage", "truncation").outcome == "consistent"
+
+
+MODELS = ("gpt-4o", "gpt-4o-mini", "claude-3-opus", "llama-3.1-70b-instruct", "llama-3.1-8b-instruct")
+
+
+def behaviour(block: Block, best: str | None, e: float = 1.0, lead: float = 8.0, **fields: object) -> Evidence:
+    """Evidence of a behaviour channel that fits `best` by `lead` nats with e-value `e` against the claim."""
+    logs = {name: (0.0 if name == best else -lead) for name in (*MODELS, "unknown")}
+    fields.setdefault("resolution", "model")
+    return Evidence(str(block), block, True, log_e=math.log(e), log_likelihood=logs, best=best, **fields)  # type: ignore[arg-type]
+
+
+GPT = catalog.claim("gpt-4o")
+
+
+def test_choices_and_style_that_look_like_the_same_other_model_accuse_and_name_it() -> None:
+    verdict = decide([behaviour(Block.CHOICE, "claude-3-opus", 20), behaviour(Block.STYLE, "claude-3-opus", 12)], GPT, 0.01)
+    assert (verdict.outcome, verdict.resolution, verdict.who.credible) == ("inconsistent", "model", ("claude-3-opus",))
+    assert {r.code for r in verdict.reasons} == {"choices-contradict", "style-contradict"}
+
+
+def test_choices_and_style_that_a_system_prompt_may_have_moved_do_not_accuse() -> None:
+    apart = [behaviour(Block.CHOICE, "claude-3-opus", 500), behaviour(Block.STYLE, "llama-3.1-70b-instruct", 500)]
+    verdict = decide(apart, GPT, 0.01)
+    assert verdict.outcome == "inconclusive"
+    assert "one-explanation" in {r.code for r in verdict.reasons}
+    nobody = [behaviour(Block.CHOICE, None, 500), behaviour(Block.STYLE, None, 500)]
+    assert decide(nobody, GPT, 0.01).outcome == "inconclusive"
+
+
+def test_a_hidden_prompt_takes_away_what_choices_and_style_say_together() -> None:
+    both = [behaviour(Block.CHOICE, "claude-3-opus", 500), behaviour(Block.STYLE, "claude-3-opus", 500)]
+    assert decide(both, GPT, 0.01).outcome == "inconsistent"
+    assert decide(both, GPT, 0.01, [Finding("hidden-prompt", "weak", "about 200 tokens")]).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize("block", [Block.CHOICE, Block.STYLE, Block.KNOWLEDGE])
+def test_no_behaviour_channel_accuses_alone(block: Block) -> None:
+    assert decide([behaviour(block, "claude-3-opus", 1e30)], GPT, 0.01).outcome == "inconclusive"
+
+
+def test_every_accusation_but_foreign_counts_is_replicated_by_another_channel() -> None:
+    """The rule of the code: of all sets of channels, none with fewer than two that stand against the claim accuses."""
+    channels = [
+        channel("truncation", "llama3", 1e6),
+        channel("stream", "llama3", 1e6),
+        channel("logprobs", None, 1e6),
+        behaviour(Block.CHOICE, "claude-3-opus", 1e6),
+        behaviour(Block.STYLE, "claude-3-opus", 1e6),
+        Evidence("surface", Block.SURFACE, True, log_e=30.0, best="anthropic"),
+        Evidence("identity", Block.SURFACE, True, log_e=30.0, best="anthropic"),
+    ]
+    for n in range(len(channels) + 1):
+        for some in combinations(channels, n):
+            replicated = sum(e.block is not Block.SURFACE for e in some) >= 2
+            assert (decide(some, GPT, 0.01).outcome == "inconsistent") == replicated, [e.channel for e in some]
+
+
+def test_marks_and_self_reports_never_move_the_e_value() -> None:
+    marks = [Evidence(name, Block.SURFACE, True, log_e=30.0, best="anthropic") for name in ("surface", "identity")]
+    counts = channel("usage", "claude3", 99, rounds=2)
+    assert decide([counts, *marks], GPT, 0.01).log_e == decide([counts], GPT, 0.01).log_e
+    assert decide([counts, *marks], GPT, 0.01).outcome == "inconclusive"
+
+
+def test_choices_of_the_claimed_model_clear_it_where_its_tokens_could_not_be_seen() -> None:
+    own = behaviour(Block.CHOICE, "gpt-4o", 0.5, supports_claim=True)
+    verdict = decide([untested("usage"), untested("truncation"), own], GPT, 0.01)
+    assert (verdict.outcome, verdict.resolution) == ("consistent", "model")
+    assert {r.code for r in verdict.reasons} == {"choices-match", "not-tested"}
+
+
+def test_choices_of_the_claimed_model_do_not_clear_counts_of_another() -> None:
+    own = behaviour(Block.CHOICE, "gpt-4o", 0.5, supports_claim=True)
+    assert decide([channel("usage", "claude3", 0.9, rounds=1), own], GPT, 0.01).outcome == "inconclusive"
+
+
+def test_a_sibling_that_fits_better_is_no_clearance_at_the_models_level() -> None:
+    sibling = behaviour(Block.CHOICE, "gpt-4o-mini", 5.0)
+    assert decide([untested("usage"), sibling], GPT, 0.01).outcome == "inconclusive"
+
+
+def test_a_pair_with_the_reference_is_one_channel_and_another_must_agree() -> None:
+    paired = Evidence("paired", Block.CHOICE, True, log_e=math.log(1e9), rounds=60)
+    assert decide([paired], GPT, 0.01).outcome == "inconclusive"
+    assert decide([paired, behaviour(Block.STYLE, None, 1e3)], GPT, 0.01).outcome == "inconclusive"
+    assert decide([paired, channel("truncation", "llama3", 20)], GPT, 0.01).outcome == "inconsistent"
+
+
+def test_without_a_claim_behaviour_names_the_model() -> None:
+    verdict = decide([behaviour(Block.CHOICE, "claude-3-opus", lead=9.0)], None, 0.01)
+    assert (verdict.outcome, verdict.resolution) == ("consistent", "model")

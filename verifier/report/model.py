@@ -104,8 +104,11 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "e_value": _e_value(verdict.log_e),
         "alpha": verdict.alpha,
         "reasons": [{"code": reason.code, "text": reason.text} for reason in verdict.reasons],
-        "attribution": [{"candidate": family, "family": family, "posterior": p} for family, p in verdict.attribution[:LISTED_CANDIDATES]],
-        "unknown": verdict.unknown,
+        "attribution": [
+            {"candidate": c.name, "family": c.family, "posterior": c.posterior} for c in verdict.who.candidates[:LISTED_CANDIDATES]
+        ],
+        "attribution_set": list(verdict.who.credible),
+        "unknown": verdict.who.unknown,
         "tokenizer": [{"family": name, "posterior": p} for name, p in verdict.tokenizer[:LISTED_CANDIDATES]],
         "resolution": verdict.resolution,
         "excludes_share": verdict.excludes_share,
