@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fingerprints import tokenizers
 from fingerprints.catalog import Claim
+from fingerprints.packs import Pack
 
 RECOUNTERS = ("o200k", "cl100k")
 """Vocabularies with which honest gateways recount usage (tiktoken's two); the null hypothesis allows both for any claim."""
@@ -25,6 +26,8 @@ class Plan:
     alpha: float = 0.01
     least_limit: int = 1
     """Smallest token limit that the wire lets an ask set: cuts are planned at or above it."""
+    packs: tuple[Pack, ...] = ()
+    """References for behaviour; questions whose text was not fetched are not asked."""
 
     def rng(self, purpose: str) -> random.Random:
         """A generator for one purpose, the same for the same seed whatever else was drawn."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from fingerprints.catalog import Claim
+from fingerprints.packs import Pack
 from fingerprints.wire import Wire
 from probes import counts, echo, logprobs, truncation, usage
 from probes.logprobs import LogprobsProbe
@@ -31,14 +34,20 @@ class Suite:
     usage_rounds: int
     echo_trials: int
     logprob_trials: int
+    enough_share: float
+    """Share of another distinguishable backend that a consistent verdict has to rule out before further rounds are spared."""
+
+    def settled_by(self, excluded: float | None) -> bool:
+        """Whether a consistent verdict that rules out this share keeps the suite's promise."""
+        return excluded is not None and excluded <= self.enough_share
 
 
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4, logprob_trials=1),
-        Suite("standard", max_requests=60, usage_rounds=2, echo_trials=6, logprob_trials=3),
-        Suite("deep", max_requests=300, usage_rounds=6, echo_trials=24, logprob_trials=6),
+        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4, logprob_trials=1, enough_share=0.5),
+        Suite("standard", max_requests=60, usage_rounds=2, echo_trials=6, logprob_trials=3, enough_share=0.5),
+        Suite("deep", max_requests=300, usage_rounds=6, echo_trials=24, logprob_trials=6, enough_share=0.05),
     )
 }
 
@@ -47,12 +56,15 @@ LEAST_LIMITS = {Wire.RESPONSES: 16}
 """Smallest max_output_tokens that the vendor of a wire accepts."""
 
 
-def build(suite: Suite, claim: Claim | None, seed: int, alpha: float, wire: str = Wire.OPENAI) -> tuple[Probe, ...]:
-    """The suite's probes in the order in which they ask, for an endpoint that speaks `wire`."""
+def build(
+    suite: Suite, claim: Claim | None, seed: int, alpha: float, wire: str = Wire.OPENAI, packs: Sequence[Pack] = ()
+) -> tuple[Probe, ...]:
+    """The suite's probes in the order in which they ask, for an endpoint that speaks `wire`; `packs` are references for behaviour."""
     plan = Plan(
         seed=seed,
         claim=claim,
-        usage_rounds=suite.usage_rounds,
+        usage_rounds=max(suite.usage_rounds, math.ceil(math.log(1.0 / alpha) / counts.hedged(math.inf))),  # a strict alpha needs more
+        packs=tuple(packs),
         echo_trials=suite.echo_trials,
         logprob_trials=suite.logprob_trials,
         alpha=alpha,

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from fingerprints import signatures
 from fingerprints.catalog import Claim
+from fingerprints.packs import Pack, digest_of
 from fingerprints.wire import Wire
 from probes import suite as suites
 from probes.probe import Ask, Evidence, Probe, Reply
 from verifier import outages
-from verifier.decide import Verdict, decide
+from verifier.decide import Verdict, decide, in_batch
 from verifier.errors import CannotRunError
+from verifier.multiple import Carried
 from verifier.options import Settings, drawn_seed, named_wire, request_limit, resolve_claim, sent_model
 from verifier.report.model import Report, build
 from verifier.transcript import Digests, Header, Transcript
@@ -141,10 +144,10 @@ async def _audit(target: Target, claim: Claim | None, settings: Settings, progre
     )
     tell: Callable[[Reply], None] | None = (lambda reply: progress(reply, None)) if progress else None
     async with EndpointClient(target, limits, cli_policy(), on_reply=tell) as client:
-        probes = suites.build(chosen, claim, header.seed, settings.alpha, header.target["wire"])
+        probes = suites.build(chosen, claim, header.seed, settings.alpha, header.target["wire"], settings.packs)
         replies, stopped_early = await interrogate(client.ask_all, probes, header, progress)
     transcript = Transcript(header, tuple(replies), stopped_early)
-    return conclude(transcript, transcript.to_bytes())
+    return conclude(transcript, transcript.to_bytes(), packs=settings.packs)
 
 
 async def interrogate(
@@ -155,13 +158,19 @@ async def interrogate(
     `ask_all` is `EndpointClient.ask_all`, or a simulated endpoint's. Raises CannotRunError when nothing at all is answered.
     """
     replies: list[Reply] = []
+    verdict: Verdict | None = None
+    carried = carried_by(header)
     for probe in probes:
+        asked = False
         while asks := probe.next_round(read_by(probe, replies)):
+            if asked and verdict is not None and header.early_stop and suites.SUITES[header.suite].settled_by(verdict.excludes_share):
+                break  # consistent, and the suite's promise is kept: every channel still gets its first round
+            asked = True
             answered = await ask_all(asks, retry_timeouts=bool(replies))
             replies.extend(answered)
             if not any(reply.ok for reply in replies):
                 raise could_not_run(replies, header.target["origin"])
-            verdict = decide([p.read(read_by(p, replies)) for p in probes], header.claim, header.alpha)
+            verdict = decide([p.read(read_by(p, replies)) for p in probes], header.claim, header.alpha, carried=carried)
             if progress and replies:
                 progress(replies[-1], verdict)
             if verdict.outcome == "inconsistent" and header.early_stop:
@@ -185,18 +194,24 @@ def read_by(probe: Probe, replies: Sequence[Reply]) -> list[Reply]:
     return [reply for reply in replies if reply.ask.probe in probe.reads]
 
 
-def judge(transcript: Transcript, data: bytes, claim: Claim | None = None) -> Report:
-    """The conclusions again from a stored transcript, with `claim` in place of the recorded one where it is given."""
-    return conclude(transcript, data, claim)
+def judge(transcript: Transcript, data: bytes, claim: Claim | None = None, packs: Sequence[Pack] = ()) -> Report:
+    """The conclusions again from a stored transcript, with `claim` in place of the recorded one where it is given.
+
+    `packs` are the reference packs that the transcript names, as far as they are here (verifier.references.named_by).
+    """
+    return conclude(transcript, data, claim, packs)
 
 
-def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None) -> Report:
-    """Evidence, verdict and report: a pure function of the transcript and the installed signatures."""
+def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None, packs: Sequence[Pack] = ()) -> Report:
+    """Evidence, verdict and report: a pure function of the transcript, the installed signatures and the packs."""
     header = transcript.header
     judged = claim or header.claim
-    probes = suites.build(suites.SUITES[header.suite], judged, header.seed, header.alpha, header.target["wire"])
+    probes = suites.build(suites.SUITES[header.suite], judged, header.seed, header.alpha, header.target["wire"], packs)
     evidence: list[Evidence] = [probe.read(read_by(probe, transcript.replies)) for probe in probes]
-    verdict = decide(evidence, judged, header.alpha, outages.findings(transcript.replies))
+    carried = carried_by(header)
+    verdict = decide(evidence, judged, header.alpha, outages.findings(transcript.replies), carried)
+    if header.batch and verdict.outcome == "inconclusive":
+        verdict = in_batch(verdict, decide(evidence, judged, header.batch["alpha"], carried=carried), int(header.batch["endpoints"]))
     return build(transcript, data, evidence, verdict, judged)
 
 
@@ -214,19 +229,26 @@ def make_header(target: Target, claim: Claim | None, settings: Settings) -> Head
         early_stop=settings.early_stop,
         max_requests=request_limit(settings),
         max_tokens=settings.max_tokens,
-        digests=current_digests(chosen),
+        digests=current_digests(chosen, settings.packs),
+        packs=tuple(pack.digest for pack in settings.packs),
+        carried=asdict(settings.carried) if settings.carried else None,
     )
 
 
-def other_digests(header: Header) -> str | None:
-    """None where the transcript names the suite and signatures that are installed, else one line saying which differ."""
-    installed = current_digests(suites.SUITES[header.suite])
+def carried_by(header: Header) -> Carried | None:
+    """What earlier audits left to this one; None where it stands alone."""
+    return Carried(int(header.carried["looks"]), float(header.carried["log_sum"])) if header.carried else None
+
+
+def other_digests(header: Header, packs: Sequence[Pack] = ()) -> str | None:
+    """None where the transcript names the suite, signatures and packs that are installed, else one line saying which differ."""
+    installed = current_digests(suites.SUITES[header.suite], packs)
     names = [name for name in ("suite", "signatures", "packs") if getattr(installed, name) != getattr(header.digests, name)]
     if not names:
         return None
     return f"note: judged anew with another {' and '.join(names)} than the transcript names; conclusions may differ from its report"
 
 
-def current_digests(chosen: suites.Suite) -> Digests:
-    """Digests of the suite and signatures that are installed now."""
-    return Digests(suite=suites.digest(chosen), signatures=signatures.digest())
+def current_digests(chosen: suites.Suite, packs: Sequence[Pack] = ()) -> Digests:
+    """Digests of the suite and signatures that are installed now, and of these packs."""
+    return Digests(suite=suites.digest(chosen), signatures=signatures.digest(), packs=digest_of(packs))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from fingerprints.catalog import Claim
@@ -21,6 +21,7 @@ from probes.plan import RECOUNTERS
 from probes.probe import Block, Evidence, Finding
 from verifier import reasons
 from verifier.attribution import Attribution, attribute
+from verifier.multiple import Carried
 
 AGREEING = math.log(10.0)
 """Log e-value from which a channel counts as one of the two that an accusation needs (literature: blocks at e >= 10)."""
@@ -65,6 +66,8 @@ class Verdict:
     excludes_share: float | None
     next: str
     findings: tuple[Finding, ...]
+    carried: Carried | None = None
+    """What the next audit of the same endpoint and claim carries on from; None where audits stand alone."""
 
     @property
     def tokenizer(self) -> tuple[tuple[str, float], ...]:
@@ -77,17 +80,25 @@ class Verdict:
         return self.outcome != "inconclusive"
 
 
-def decide(evidence: Sequence[Evidence], claim: Claim | None, alpha: float, further: Sequence[Finding] = ()) -> Verdict:
-    """The verdict that the evidence supports so far, with `further` findings that no channel makes. Valid under any stopping rule."""
+def decide(
+    evidence: Sequence[Evidence], claim: Claim | None, alpha: float, further: Sequence[Finding] = (), carried: Carried | None = None
+) -> Verdict:
+    """The verdict that the evidence supports so far, with `further` findings that no channel makes. Valid under any stopping rule.
+
+    With `carried`, the e-value is that of this audit and of all earlier ones of the same endpoint and claim together, and alpha
+    the error rate over all of them and all that follow.
+    """
     who = attribute(evidence)
-    log_e = evidence_against(evidence)
+    log_e = own = evidence_against(evidence)
+    if carried is not None:
+        log_e = carried.after(own).log_e
     findings = tuple(_dedupe([f for e in evidence for f in e.findings] + _disagreements(evidence) + list(further)))
     resolution = None
     if claim is None:
         outcome, resolution, why = _identify(evidence, who)
     elif pair := _accused(evidence, log_e, alpha, findings):
         outcome, resolution, why = "inconsistent", _finest(pair), reasons.against(evidence)
-    elif by := _cleared(evidence, claim, who, log_e):
+    elif by := _cleared(evidence, claim, who):
         outcome, resolution, why = "consistent", _finest(by), reasons.matches(evidence)
     else:
         outcome, why = "inconclusive", reasons.missing(evidence, claim)
@@ -101,7 +112,20 @@ def decide(evidence: Sequence[Evidence], claim: Claim | None, alpha: float, furt
         excludes_share=_excludes_share(evidence, claim, alpha) if outcome == "consistent" and claim is not None else None,
         next=reasons.next_step(outcome, evidence, claim, resolution),
         findings=findings,
+        carried=carried.after(own) if carried is not None else None,
     )
+
+
+def in_batch(verdict: Verdict, alone: Verdict, endpoints: int) -> Verdict:
+    """`verdict` of one row of a batch, with the reason where it would have been an accusation `alone`."""
+    if alone.outcome != "inconsistent":
+        return verdict
+    text = (
+        f"Alone, this endpoint would be accused (e = {math.exp(min(alone.log_e, 300.0)):.3g}, error rate {alone.alpha:g}); among "
+        f"{endpoints} endpoints that error rate needs more evidence."
+    )
+    reason = Reason("batch-error", text)
+    return replace(verdict, reasons=(reason, *verdict.reasons), next="Audit this endpoint alone, or repeat the batch with --suite deep.")
 
 
 def evidence_against(evidence: Sequence[Evidence]) -> float:
@@ -148,7 +172,7 @@ def _explained_together(one: Evidence, other: Evidence) -> bool:
     return bool(EXPLAINED_BY.get(one.channel, frozenset()) & EXPLAINED_BY.get(other.channel, frozenset()))
 
 
-def _cleared(evidence: Sequence[Evidence], claim: Claim, who: Attribution, log_e: float) -> list[Evidence]:
+def _cleared(evidence: Sequence[Evidence], claim: Claim, who: Attribution) -> list[Evidence]:
     """The channels that match the claim in a way that no gateway would show for another model; empty where they do not suffice."""
     tested = [e for e in evidence if e.tested]
     if any(e.log_e > (0.0 if e.block in (Block.TOKENIZER, Block.SURFACE) else LEANING) for e in tested):

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 
 from fingerprints import catalog, tokenizers
 from fingerprints.catalog import Claim
+from fingerprints.packs import Pack
 from fingerprints.wire import Wire
 from probes import suite as suites
 from verifier.errors import UsageError
+from verifier.multiple import Carried
 
 DEFAULT_SUITE = "standard"
 DEFAULT_ALPHA = 0.01
@@ -32,6 +34,10 @@ class Settings:
     max_tokens: int | None = None
     timeout_s: float = 25.0
     concurrency: int = 4
+    packs: tuple[Pack, ...] = ()
+    """Reference packs that speak about the claim (verifier.references.for_claim), with the texts that were fetched."""
+    carried: Carried | None = None
+    """Where earlier audits of the same endpoint and claim count: the last report's state."""
 
     def checked(self) -> Settings:
         """The same settings, or UsageError with one line on what is wrong."""

@@ -27,6 +27,10 @@ MAX_BYTES = 64_000_000
 """Largest uncompressed transcript that is read; a deep audit's is about 2 MB."""
 
 
+OPTIONAL = frozenset({"packs", "batch", "carried"})
+"""Header fields that are written only where they are set."""
+
+
 @dataclass(frozen=True, slots=True)
 class Digests:
     """SHA-256 (hex) of what the conclusions depend on."""
@@ -54,6 +58,12 @@ class Header:
     max_requests: int
     max_tokens: int | None
     digests: Digests
+    packs: tuple[str, ...] = ()
+    """Digests of the reference packs that the claim was judged by, in order."""
+    batch: Mapping[str, float] | None = None
+    """Where the audit was one of many: {"endpoints": rows, "alpha": error rate over all of them}."""
+    carried: Mapping[str, float] | None = None
+    """Where earlier audits count: {"looks": audits so far, "log_sum": their log weighted sum} (verifier/multiple.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,8 @@ class Transcript:
 
     def to_bytes(self) -> bytes:
         """The file's bytes: gzip without a time stamp, so that equal transcripts are equal files."""
-        first = {"schema": SCHEMA, **asdict(self.header), "stopped_early": self.stopped_early}
+        used = {name: value for name, value in asdict(self.header).items() if name not in OPTIONAL or value}
+        first = {"schema": SCHEMA, **used, "stopped_early": self.stopped_early}
         lines = [first, *(reply.to_json() for reply in self.replies)]
         text = "".join(_dump(line) + "\n" for line in lines)
         buffer = io.BytesIO()
@@ -84,7 +95,8 @@ class Transcript:
                 raise ValueError("another schema")
             stopped_early = bool(first.pop("stopped_early"))
             claim = None if first["claim"] is None else Claim(**first["claim"])
-            header = Header(**{**first, "claim": claim, "digests": Digests(**first["digests"])})
+            packs = tuple(str(each) for each in first.get("packs", ()))
+            header = Header(**{**first, "claim": claim, "digests": Digests(**first["digests"]), "packs": packs})
             if header.suite not in SUITES or header.target["wire"] not in list(Wire) or not 0 < header.alpha < 1:
                 raise ValueError("settings that no audit has")
             replies = tuple(Reply.from_json(json.loads(line)) for line in lines[1:])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,8 @@ def build(transcript: Transcript, data: bytes, evidence: Sequence[Evidence], ver
         },
         "seed": header.seed,
     }
+    if verdict.carried is not None:
+        body["carried"] = asdict(verdict.carried)
     return Report(rounded(body), data)
 
 

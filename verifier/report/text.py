@@ -73,7 +73,7 @@ def _measurements(data: Mapping[str, Any]) -> list[Table]:
     for block in data["blocks"].values():
         for channel, result in block.items():
             rows = result["measured"][:_SHOWN_ROWS]
-            if not rows:
+            if not rows or "predicted" not in rows[0]:
                 continue
             ranked = sorted(result["log_likelihood"], key=lambda name: -result["log_likelihood"][name])
             claimed = data["claim"]["tokenizer"]

@@ -1,0 +1,96 @@
+"""Packs on disk: load a file or an installed pack by name, check a signature where that can be done, write a file whole.
+
+Turns every way in which a file can be wrong into one line. A file with a bad signature is refused; one whose signature cannot be
+checked, because `cryptography` is not installed, is used like an unsigned one and said to be unchecked.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fingerprints import packs as reference
+from fingerprints.pack_file import MAX_FILE_BYTES, Signature, packs_bytes, read_packs, signature_of
+from fingerprints.packs import Pack, PackError
+from verifier.errors import CannotRunError, UsageError
+from verifier.places import write_whole
+
+SignatureState = Literal["valid", "unchecked"]
+
+
+@dataclass(frozen=True, slots=True)
+class PackFile:
+    """A pack file that was read and whose every digest holds."""
+
+    place: str
+    """The path as given, or "installed"."""
+    packs: tuple[Pack, ...]
+    signed_by: str | None = None
+    """Public key, hex, of a signed file."""
+    signature: SignatureState | None = None
+    """None for an unsigned file."""
+
+
+def load(path: Path) -> PackFile:
+    """Read a pack file. Raises CannotRunError where it cannot be read, is no pack, or carries a signature that does not hold."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise CannotRunError(f"{path} cannot be read ({error.strerror})", "name a .pack file") from error
+    try:
+        packs = read_packs(data)
+        signed = signature_of(data)
+    except PackError as error:
+        raise CannotRunError(f"{path}: {error}", "get the file again, or build it with `truename packs import`") from error
+    if signed is None:
+        return PackFile(str(path), packs)
+    signature, message = signed
+    return PackFile(str(path), packs, signature.public_key, _checked(signature, message, str(path)))
+
+
+def save(path: Path, packs: Sequence[Pack], sign: Callable[[bytes], Signature] | None = None) -> None:
+    """Write a pack file, whole or not at all. Raises CannotRunError."""
+    try:
+        data = packs_bytes(packs, sign)
+    except PackError as error:
+        raise CannotRunError(f"{path}: {error}", "check what the pack is made of") from error
+    write_whole(path, data)
+
+
+def installed() -> list[PackFile]:
+    """The packs that ship with Truename, one entry each. Raises CannotRunError where the installation is damaged."""
+    try:
+        return [PackFile("installed", (pack,)) for pack in reference.installed()]
+    except PackError as error:
+        raise CannotRunError(f"an installed pack is damaged: {error}", "install Truename again") from error
+
+
+def resolve(names: Sequence[str]) -> list[PackFile]:
+    """The packs that `names` mean, each an installed pack's name or a path; all installed ones without any. Raises TruenameError."""
+    if not names:
+        return installed()
+    found = []
+    for name in names:
+        named = [file for file in installed() if file.packs[0].name == name]
+        if not named and not Path(name).exists():
+            known = ", ".join(sorted({file.packs[0].name for file in installed()})) or "none"
+            raise UsageError(f"there is no pack {name!r}", f"name a .pack file or an installed pack (installed: {known})")
+        found += named or [load(Path(name))]
+    return found
+
+
+def _checked(signature: Signature, message: bytes, place: str) -> SignatureState:
+    """Whether the signature holds. Raises CannotRunError where it does not."""
+    try:
+        keys: Any = importlib.import_module("cryptography.hazmat.primitives.asymmetric.ed25519")
+    except ImportError:
+        return "unchecked"
+    try:
+        keys.Ed25519PublicKey.from_public_bytes(bytes.fromhex(signature.public_key)).verify(bytes.fromhex(signature.signature), message)
+    except Exception as error:  # InvalidSignature, or ValueError for a key that is no point
+        raise CannotRunError(f"{place}: the signature does not hold", "get the file again from its maker") from error
+    return "valid"
