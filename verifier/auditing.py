@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,12 +18,15 @@ from fingerprints.catalog import Claim
 from fingerprints.packs import Pack, digest_of
 from fingerprints.wire import Wire
 from probes import suite as suites
+from probes.paired import PAIRS
+from probes.paired_process import TOLERANCE
 from probes.probe import Ask, Evidence, Probe, Reply
 from verifier import outages
 from verifier.decide import Verdict, decide, in_batch
 from verifier.errors import CannotRunError
 from verifier.multiple import Carried
 from verifier.options import Settings, drawn_seed, named_wire, request_limit, resolve_claim, sent_model
+from verifier.references import for_claim
 from verifier.report.model import Report, build
 from verifier.transcript import Digests, Header, Transcript
 from verifier.version import VERSION
@@ -71,7 +74,9 @@ async def audit_async(
 
     spoken = named_wire(wire)
     target = Target.parse(base_url, sent_model(model, claim), wire=spoken or Wire.OPENAI, api_key=api_key)
-    return await audit_target(target, resolve_claim(claim, family), settings or Settings(), progress, auto=spoken is None)
+    resolved, settings = resolve_claim(claim, family), settings or Settings()
+    settings = replace(settings, packs=for_claim(resolved, settings.packs))
+    return await audit_target(target, resolved, settings, progress, auto=spoken is None)
 
 
 def audit(
@@ -102,23 +107,28 @@ ANOTHER_WIRE = frozenset({"not-found", "bad-request", "bad-reply"})
 
 
 async def audit_target(
-    target: Target, claim: Claim | None, settings: Settings, progress: Progress | None = None, auto: bool = False
+    target: Target,
+    claim: Claim | None,
+    settings: Settings,
+    progress: Progress | None = None,
+    auto: bool = False,
+    reference: Target | None = None,
 ) -> Report:
     """Audit a parsed target; with `auto`, on the wire that it turns out to speak.
 
     The URL decides where it names a vendor's API; else OpenAI chat, the commonest, is tried at no extra cost, and only an
-    endpoint that answers none of it is asked what it speaks.
+    endpoint that answers none of it is asked what it speaks. A live `reference`, on the wire that it names, joins the paired test.
     """
     if not auto:
-        return await _audit(target, claim, settings, progress)
+        return await _audit(target, claim, settings, progress, reference)
     from verifier.endpoint.detect import detect_wire, wire_by_url
     from verifier.endpoint.guard import cli_policy
     from verifier.endpoint.limits import Limits
 
     if wire := wire_by_url(target):
-        return await _audit(target.speaking(wire), claim, settings, progress)
+        return await _audit(target.speaking(wire), claim, settings, progress, reference)
     try:
-        return await _audit(target.speaking(Wire.OPENAI), claim, settings, progress)
+        return await _audit(target.speaking(Wire.OPENAI), claim, settings, progress, reference)
     except NothingAnsweredError as error:
         if error.kind not in ANOTHER_WIRE:
             raise
@@ -128,24 +138,26 @@ async def audit_target(
             raise error from None
         if spoken is Wire.OPENAI:
             raise
-    return await _audit(target.speaking(spoken), claim, settings, progress)
+    return await _audit(target.speaking(spoken), claim, settings, progress, reference)
 
 
-async def _audit(target: Target, claim: Claim | None, settings: Settings, progress: Progress | None) -> Report:
+async def _audit(
+    target: Target, claim: Claim | None, settings: Settings, progress: Progress | None, reference: Target | None
+) -> Report:
     """Audit a parsed target: the loop of rounds, stopped as soon as the decision stands, then `judge` on the transcript."""
     from verifier.endpoint.client import EndpointClient, Limits
     from verifier.endpoint.guard import cli_policy
+    from verifier.pairing import AskBoth
 
     settings = settings.checked()
-    chosen = suites.SUITES[settings.suite]
-    header = make_header(target, claim, settings)
+    header = make_header(target, claim, settings, reference)
     limits = Limits(
         timeout_s=settings.timeout_s, max_requests=header.max_requests, max_tokens=settings.max_tokens, concurrency=settings.concurrency
     )
     tell: Callable[[Reply], None] | None = (lambda reply: progress(reply, None)) if progress else None
-    async with EndpointClient(target, limits, cli_policy(), on_reply=tell) as client:
-        probes = suites.build(chosen, claim, header.seed, settings.alpha, header.target["wire"], settings.packs)
-        replies, stopped_early = await interrogate(client.ask_all, probes, header, progress)
+    alone = EndpointClient(target, limits, cli_policy(), on_reply=tell)
+    async with alone if reference is None else AskBoth(target, reference, limits, cli_policy(), tell) as client:
+        replies, stopped_early = await interrogate(client.ask_all, probes_for(header, claim, settings.packs), header, progress)
     transcript = Transcript(header, tuple(replies), stopped_early)
     return conclude(transcript, transcript.to_bytes(), packs=settings.packs)
 
@@ -163,7 +175,8 @@ async def interrogate(
     for probe in probes:
         asked = False
         while asks := probe.next_round(read_by(probe, replies)):
-            if asked and verdict is not None and header.early_stop and suites.SUITES[header.suite].settled_by(verdict.excludes_share):
+            settled = verdict is not None and suites.SUITES[header.suite].settled_by(verdict.excludes_share)
+            if asked and settled and header.early_stop and probe.name != "paired":  # who names a reference wants it compared
                 break  # consistent, and the suite's promise is kept: every channel still gets its first round
             asked = True
             answered = await ask_all(asks, retry_timeouts=bool(replies))
@@ -206,7 +219,11 @@ def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None, pa
     """Evidence, verdict and report: a pure function of the transcript, the installed signatures and the packs."""
     header = transcript.header
     judged = claim or header.claim
-    probes = suites.build(suites.SUITES[header.suite], judged, header.seed, header.alpha, header.target["wire"], packs)
+    if header.reference is not None and judged is None:
+        from verifier.comparing import conclude_comparison
+
+        return conclude_comparison(transcript, data)
+    probes = probes_for(header, judged, packs)
     evidence: list[Evidence] = [probe.read(read_by(probe, transcript.replies)) for probe in probes]
     carried = carried_by(header)
     verdict = decide(evidence, judged, header.alpha, outages.findings(transcript.replies), carried)
@@ -215,8 +232,20 @@ def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None, pa
     return build(transcript, data, evidence, verdict, judged)
 
 
-def make_header(target: Target, claim: Claim | None, settings: Settings) -> Header:
-    """The transcript's header for an audit that begins now."""
+def probes_for(header: Header, claim: Claim | None, packs: Sequence[Pack] = ()) -> tuple[Probe, ...]:
+    """The probes of an audit with this header, judged against `claim`: the suite's, then the paired test where there is a reference."""
+    probes = suites.build(suites.SUITES[header.suite], claim, header.seed, header.alpha, header.target["wire"], packs)
+    if header.reference is None:
+        return probes
+    from verifier.pairing import paired_probe
+
+    return (*probes, paired_probe(header, claim))
+
+
+def make_header(
+    target: Target, claim: Claim | None, settings: Settings, reference: Target | None = None, tolerance: float = TOLERANCE
+) -> Header:
+    """The transcript's header for an audit, or a comparison with `reference`, that begins now."""
     chosen = suites.SUITES[settings.suite]
     return Header(
         version=VERSION,
@@ -232,6 +261,8 @@ def make_header(target: Target, claim: Claim | None, settings: Settings) -> Head
         digests=current_digests(chosen, settings.packs),
         packs=tuple(pack.digest for pack in settings.packs),
         carried=asdict(settings.carried) if settings.carried else None,
+        reference={"origin": reference.origin, "model": reference.model, "wire": str(reference.wire)} if reference else None,
+        paired={"tolerance": tolerance, "pairs": float(PAIRS[chosen.name])} if reference else None,
     )
 
 

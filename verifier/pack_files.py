@@ -14,11 +14,15 @@ from typing import Any, Literal
 
 from fingerprints import packs as reference
 from fingerprints.pack_file import MAX_FILE_BYTES, Signature, packs_bytes, read_packs, signature_of
-from fingerprints.packs import Pack, PackError
+from fingerprints.packs import NotAPackError, Pack, PackError
 from verifier.errors import CannotRunError, UsageError
 from verifier.places import write_whole
 
 SignatureState = Literal["valid", "unchecked"]
+
+
+class DoesNotHoldError(CannotRunError):
+    """The file is a pack, and a digest, a signature or a field of it is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,10 @@ def load(path: Path) -> PackFile:
     try:
         packs = read_packs(data)
         signed = signature_of(data)
+    except NotAPackError as error:
+        raise CannotRunError(f"{path}: {error}", "name a file that `truename enroll` or `truename packs import` wrote") from error
     except PackError as error:
-        raise CannotRunError(f"{path}: {error}", "get the file again, or build it with `truename packs import`") from error
+        raise DoesNotHoldError(f"{path}: {error}", "get the file again from its maker") from error
     if signed is None:
         return PackFile(str(path), packs)
     signature, message = signed
@@ -66,7 +72,7 @@ def installed() -> list[PackFile]:
     try:
         return [PackFile("installed", (pack,)) for pack in reference.installed()]
     except PackError as error:
-        raise CannotRunError(f"an installed pack is damaged: {error}", "install Truename again") from error
+        raise DoesNotHoldError(f"an installed pack is damaged: {error}", "install Truename again") from error
 
 
 def resolve(names: Sequence[str]) -> list[PackFile]:
@@ -92,5 +98,5 @@ def _checked(signature: Signature, message: bytes, place: str) -> SignatureState
     try:
         keys.Ed25519PublicKey.from_public_bytes(bytes.fromhex(signature.public_key)).verify(bytes.fromhex(signature.signature), message)
     except Exception as error:  # InvalidSignature, or ValueError for a key that is no point
-        raise CannotRunError(f"{place}: the signature does not hold", "get the file again from its maker") from error
+        raise DoesNotHoldError(f"{place}: the signature does not hold", "get the file again from its maker") from error
     return "valid"

@@ -27,7 +27,7 @@ MAX_BYTES = 64_000_000
 """Largest uncompressed transcript that is read; a deep audit's is about 2 MB."""
 
 
-OPTIONAL = frozenset({"packs", "batch", "carried"})
+OPTIONAL = frozenset({"packs", "batch", "carried", "reference", "paired"})
 """Header fields that are written only where they are set."""
 
 
@@ -64,6 +64,10 @@ class Header:
     """Where the audit was one of many: {"endpoints": rows, "alpha": error rate over all of them}."""
     carried: Mapping[str, float] | None = None
     """Where earlier audits count: {"looks": audits so far, "log_sum": their log weighted sum} (verifier/multiple.py)."""
+    reference: Mapping[str, str] | None = None
+    """Where a live reference was asked beside the target: its origin, model, wire."""
+    paired: Mapping[str, float] | None = None
+    """With a reference: {"tolerance": total variation allowed, "pairs": most pairs asked} (probes/paired.py)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def build(transcript: Transcript, data: bytes, evidence: Sequence[Evidence], ver
             "in_catalog": claim.in_catalog if claim else False,
         },
         "target": dict(header.target),
+        "reference": dict(header.reference) if header.reference else None,
         "verdict": _verdict(verdict),
         "findings": [{"code": f.code, "strength": f.strength, "text": f.text, "ask_ids": list(f.ask_ids)} for f in verdict.findings],
         "blocks": _blocks(evidence),

@@ -12,7 +12,17 @@ from typing import Any
 from pydantic import SecretStr
 
 from probes.probe import JSON, Ask, Usage
-from verifier.endpoint.wires.base import NO_TEMPERATURE, Answer, Request, WireError, key_header, learnt, split_system, versioned
+from verifier.endpoint.wires.base import (
+    NO_TEMPERATURE,
+    Answer,
+    Request,
+    WireError,
+    key_header,
+    learnt,
+    split_system,
+    versioned,
+    with_raw,
+)
 from verifier.endpoint.wires.reading import (
     EventStream,
     finish_reason,
@@ -28,6 +38,8 @@ from verifier.target import Target
 
 VERSION = "2023-06-01"
 """The only value of the anthropic-version header since 2023."""
+
+_SIGNS = ((NO_TEMPERATURE, "temperature", "temperature"),)
 
 
 class AnthropicMessages:
@@ -47,11 +59,11 @@ class AnthropicMessages:
         if system:
             body["system"] = system
         headers = (*key_header(target, "x-api-key"), ("anthropic-version", SecretStr(VERSION)))
-        return Request(versioned(target, "v1") + "/messages", body, headers)
+        return Request(versioned(target, "v1") + "/messages", with_raw(body, ask), headers, teaches=ask.raw is None)
 
     def learn(self, request: Request, message: str, quirks: Set[str]) -> str | None:
         """Read from a refusal which of our fields this model does not take."""
-        return learnt(((NO_TEMPERATURE, "temperature", "temperature"),), request.body, message, quirks)
+        return learnt(_SIGNS, request.body, message, quirks) if request.teaches else None
 
     def parse(self, body: bytes) -> Answer:
         """Read a plain message."""

@@ -7,6 +7,7 @@ readers have in common is in reading.py.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ from verifier.target import Target
 
 NO_TEMPERATURE = "refuses temperature"
 """The quirk of models that take no temperature at all (OpenAI's o series, Claude since Opus 4.7); all wires learn it alike."""
+NO_LOGPROBS = "refuses logprobs"
+"""The quirk of models that give no log probabilities (OpenAI's reasoning models, many of Google's)."""
+QUESTION_FIELDS = frozenset({"model", "messages", "input", "contents"})
+"""What is asked of whom, on any wire: fields that an ask's `raw` ones never replace."""
 
 _VERSION_AT_END = re.compile(r"/v\d+(alpha|beta)?\d*$")
 
@@ -49,6 +54,8 @@ class Request:
     headers: tuple[tuple[str, SecretStr], ...] = ()
     """The wire's own headers, such as the one that carries the key."""
     method: str = "POST"
+    teaches: bool = True
+    """Whether a refusal may teach a quirk: that of a question about the protocol is the question's answer."""
 
 
 @dataclass(slots=True)
@@ -102,6 +109,22 @@ class WireAdapter(Protocol):
     def stream(self) -> StreamParser:
         """A parser for one streamed reply."""
         ...
+
+
+def with_raw(body: JSON, ask: Ask, nested: str | None = None) -> JSON:
+    """`body` with the ask's `raw` fields over the wire's own, all but QUESTION_FIELDS; those of the object `nested` one by one.
+
+    Raises ValueError where `raw` is not a JSON object: only a probe writes it.
+    """
+    if ask.raw is None:
+        return body
+    fields = json.loads(ask.raw)
+    if not isinstance(fields, dict):
+        raise ValueError("an ask's raw fields are not a JSON object")
+    laid = {name: value for name, value in fields.items() if name not in QUESTION_FIELDS}
+    if nested is not None and isinstance(laid.get(nested), dict):
+        laid[nested] = {**body.get(nested, {}), **laid[nested]}
+    return body | laid
 
 
 def key_header(target: Target, name: str, scheme: str = "") -> tuple[tuple[str, SecretStr], ...]:

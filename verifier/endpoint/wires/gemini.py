@@ -11,7 +11,18 @@ from typing import Any
 from urllib.parse import quote
 
 from probes.probe import JSON, Ask, Usage
-from verifier.endpoint.wires.base import NO_TEMPERATURE, Answer, Request, WireError, key_header, learnt, split_system, versioned
+from verifier.endpoint.wires.base import (
+    NO_LOGPROBS,
+    NO_TEMPERATURE,
+    Answer,
+    Request,
+    WireError,
+    key_header,
+    learnt,
+    split_system,
+    versioned,
+    with_raw,
+)
 from verifier.endpoint.wires.reading import (
     EventStream,
     finish_reason,
@@ -22,8 +33,14 @@ from verifier.endpoint.wires.reading import (
     short_string,
     token_count,
 )
+from verifier.endpoint.wires.spelling import extend, gemini_tokens
 from verifier.target import Target
 
+_CONFIG = "generationConfig"
+_SIGNS = (
+    (NO_TEMPERATURE, "temperature", "temperature"),
+    (NO_LOGPROBS, "responseLogprobs", "logprob"),
+)
 # Google's JSON with enum-encoding=int sends the protobuf numbers of FinishReason.
 _FINISH_NUMBERS = {1: "stop", 2: "length"}
 _ANSWER_FIELDS = ("candidates", "promptFeedback", "usageMetadata")
@@ -39,21 +56,24 @@ class GeminiGenerate:
         config: JSON = {"maxOutputTokens": ask.max_tokens}
         if ask.temperature is not None and NO_TEMPERATURE not in quirks:
             config["temperature"] = ask.temperature
+        if ask.logprobs is not None and NO_LOGPROBS not in quirks:
+            config |= {"responseLogprobs": True, "logprobs": ask.logprobs}
         extra = target.extra_fields
-        config |= mapping(extra.pop("generationConfig", None))
+        config |= mapping(extra.pop(_CONFIG, None))
         system, turns = split_system(ask)
         contents = [{"role": "model" if role == "assistant" else role, "parts": [{"text": content}]} for role, content in turns]
-        body = {"contents": contents, "generationConfig": config} | extra
+        body = {"contents": contents, _CONFIG: config} | extra
         if system:
             body["systemInstruction"] = {"parts": [{"text": system}]}
         version = "" if "/publishers/" in target.base_url else versioned(target, "v1beta")
         method = "streamGenerateContent?alt=sse" if ask.stream else "generateContent"
         model = quote(target.model.removeprefix("models/"), safe="")
-        return Request(f"{version}/models/{model}:{method}", body, key_header(target, "x-goog-api-key"))
+        path = f"{version}/models/{model}:{method}"
+        return Request(path, with_raw(body, ask, nested=_CONFIG), key_header(target, "x-goog-api-key"), teaches=ask.raw is None)
 
     def learn(self, request: Request, message: str, quirks: Set[str]) -> str | None:
         """Read from a refusal which of our fields this model does not take."""
-        return learnt(((NO_TEMPERATURE, "temperature", "temperature"),), request.body["generationConfig"], message, quirks)
+        return learnt(_SIGNS, request.body[_CONFIG], message, quirks) if request.teaches else None
 
     def parse(self, body: bytes) -> Answer:
         """Read a plain reply, or the JSON array of events that servers send where `alt=sse` is ignored."""
@@ -99,6 +119,7 @@ class GeminiStream(EventStream):
         candidate = next((one for one in mappings(data.get("candidates")) if one.get("index") in (None, 0)), {})
         for part in mappings(mapping(candidate.get("content")).get("parts")):
             self._add(None if part.get("thought") else part.get("text"), at)
+        extend(answer.tokens, gemini_tokens(candidate.get("logprobsResult")))
         answer.finish = _finish(candidate.get("finishReason")) or answer.finish
 
 

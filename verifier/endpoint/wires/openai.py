@@ -11,7 +11,16 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from probes.probe import JSON, Ask, TokenBytes
-from verifier.endpoint.wires.base import NO_TEMPERATURE, Answer, Request, WireError, learnt, openai_key_header
+from verifier.endpoint.wires.base import (
+    NO_LOGPROBS,
+    NO_TEMPERATURE,
+    Answer,
+    Request,
+    WireError,
+    learnt,
+    openai_key_header,
+    with_raw,
+)
 from verifier.endpoint.wires.reading import (
     EventStream,
     finish_reason,
@@ -22,19 +31,19 @@ from verifier.endpoint.wires.reading import (
     short_string,
     whole_characters,
 )
+from verifier.endpoint.wires.spelling import extend, openai_tokens
 from verifier.target import Target
 
 COMPLETION_TOKENS_FIELD = "wants max_completion_tokens"
 NO_STREAM_OPTIONS = "refuses stream_options"
-NO_LOGPROBS = "refuses logprobs"
-MAX_TOKENS_READ = 4096
-"""Spelled tokens of one reply that are kept; a hostile server may send as many as its body's cap lets through."""
+NO_LOGIT_BIAS = "refuses logit_bias"
 
 _SIGNS = (
     (COMPLETION_TOKENS_FIELD, "max_tokens", "max_completion_tokens"),
     (NO_TEMPERATURE, "temperature", "temperature"),
     (NO_STREAM_OPTIONS, "stream_options", "stream_options"),
-    (NO_LOGPROBS, "logprobs", "logprobs"),
+    (NO_LOGPROBS, "logprobs", "logprob"),
+    (NO_LOGIT_BIAS, "logit_bias", "logit"),
 )
 
 
@@ -53,14 +62,16 @@ class OpenAIChat:
             fields["stream_options"] = {"include_usage": True}
         if ask.logprobs is not None and NO_LOGPROBS not in quirks:
             fields |= {"logprobs": True, "top_logprobs": ask.logprobs}
+        if ask.logit_bias and NO_LOGIT_BIAS not in quirks:
+            fields["logit_bias"] = {str(token): bias for token, bias in ask.logit_bias}
         extra = target.extra_fields
         messages = [{"role": role, "content": content} for role, content in ask.messages]
         body = {"model": target.model, "messages": messages, "stream": ask.stream} | fields | extra
-        return Request("/chat/completions", body, openai_key_header(target))
+        return Request("/chat/completions", with_raw(body, ask), openai_key_header(target), teaches=ask.raw is None)
 
     def learn(self, request: Request, message: str, quirks: Set[str]) -> str | None:
         """Read from a refusal which of our fields this model does not take."""
-        return learnt(_SIGNS, request.body, message, quirks)
+        return learnt(_SIGNS, request.body, message, quirks) if request.teaches else None
 
     def parse(self, body: bytes) -> Answer:
         """Read a plain chat completion."""
@@ -77,7 +88,7 @@ class OpenAIChat:
             content = message.get("content") if isinstance(message, Mapping) else choice.get("text")
             answer.text = whole_characters(_text(content))
             answer.finish = finish_reason(choice.get("finish_reason"))
-            answer.tokens.extend(_tokens(choice.get("logprobs")))
+            answer.tokens.extend(_tokens(choice))
         return answer
 
     def stream(self) -> OpenAIStream:
@@ -99,6 +110,7 @@ class OpenAIStream(EventStream):
             # "message" instead of "delta": servers that stream a single, whole chunk.
             delta = choice.get("delta") or choice.get("message")
             self._add(_text(delta.get("content") if isinstance(delta, Mapping) else choice.get("text")), at)
+            extend(self.answer.tokens, _tokens(choice))
             self.answer.finish = finish_reason(choice.get("finish_reason")) or self.answer.finish
 
     def _complete(self) -> bool:
@@ -122,25 +134,8 @@ def _choices(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             return
 
 
-def _tokens(logprobs: object) -> Iterator[TokenBytes]:
-    """The tokens that log probabilities spell, by their bytes where given, else by their text."""
-    entries = mapping(logprobs).get("content")
-    for entry in entries[:MAX_TOKENS_READ] if isinstance(entries, list) else ():
-        spelled = [_token_bytes(each) for each in (entry, *_listed(mapping(entry).get("top_logprobs")))]
-        if spelled[0] is not None:
-            yield TokenBytes(spelled[0], tuple(each for each in spelled[1:] if each is not None))
-
-
-def _listed(value: object) -> list[Any]:
-    return value[:20] if isinstance(value, list) else []
-
-
-def _token_bytes(entry: object) -> bytes | None:
-    data = mapping(entry)
-    given, text = data.get("bytes"), data.get("token")
-    if isinstance(given, list) and given and all(isinstance(b, int) and not isinstance(b, bool) and 0 <= b < 256 for b in given):
-        return bytes(given[:256])
-    return text[:256].encode("utf-8", "replace") if isinstance(text, str) and text else None
+def _tokens(choice: Mapping[str, Any]) -> Iterator[TokenBytes]:
+    return openai_tokens(mapping(choice.get("logprobs")).get("content"))
 
 
 def _text(content: object) -> str:

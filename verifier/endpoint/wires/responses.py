@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Any
 
-from probes.probe import JSON, Ask
-from verifier.endpoint.wires.base import NO_TEMPERATURE, Answer, Request, WireError, learnt, openai_key_header
+from probes.probe import JSON, Ask, TokenBytes
+from verifier.endpoint.wires.base import (
+    NO_LOGPROBS,
+    NO_TEMPERATURE,
+    Answer,
+    Request,
+    WireError,
+    learnt,
+    openai_key_header,
+    with_raw,
+)
 from verifier.endpoint.wires.reading import (
     EventStream,
     finish_reason,
@@ -23,11 +32,20 @@ from verifier.endpoint.wires.reading import (
     short_string,
     whole_characters,
 )
+from verifier.endpoint.wires.spelling import extend, openai_tokens
 from verifier.target import Target
 
 LEAST_OUTPUT_TOKENS = 16
 """Tokens. OpenAI refuses a smaller max_output_tokens ("Expected a value >= 16"); an ask for fewer is sent as 16."""
 
+LOGPROBS = "message.output_text.logprobs"
+"""What `include` calls the log probabilities of the text."""
+
+_SIGNS = (
+    (NO_TEMPERATURE, "temperature", "temperature"),
+    (NO_LOGPROBS, "top_logprobs", "logprob"),
+    (NO_LOGPROBS, "top_logprobs", "include"),
+)
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
 
 
@@ -41,14 +59,16 @@ class OpenAIResponses:
         fields: JSON = {"max_output_tokens": max(ask.max_tokens, LEAST_OUTPUT_TOKENS)}
         if ask.temperature is not None and NO_TEMPERATURE not in quirks:
             fields["temperature"] = ask.temperature
+        if ask.logprobs is not None and NO_LOGPROBS not in quirks:
+            fields |= {"include": [LOGPROBS], "top_logprobs": ask.logprobs}
         extra = target.extra_fields
         messages = [{"role": role, "content": content} for role, content in ask.messages]
         body = {"model": target.model, "input": messages, "stream": ask.stream} | fields | extra
-        return Request("/responses", body, openai_key_header(target))
+        return Request("/responses", with_raw(body, ask), openai_key_header(target), teaches=ask.raw is None)
 
     def learn(self, request: Request, message: str, quirks: Set[str]) -> str | None:
         """Read from a refusal which of our fields this model does not take."""
-        return learnt(((NO_TEMPERATURE, "temperature", "temperature"),), request.body, message, quirks)
+        return learnt(_SIGNS, request.body, message, quirks) if request.teaches else None
 
     def parse(self, body: bytes) -> Answer:
         """Read a plain response object."""
@@ -62,6 +82,7 @@ class OpenAIResponses:
         answer = Answer()
         _read_response(data, answer)
         answer.text = whole_characters(_text(data))
+        answer.tokens = _tokens(data)
         return answer
 
     def stream(self) -> ResponsesStream:
@@ -81,6 +102,7 @@ class ResponsesStream(EventStream):
         kind = chunk.get("type") or event
         if kind == "response.output_text.delta":
             self._add(chunk.get("delta"), at)
+            extend(self.answer.tokens, openai_tokens(chunk.get("logprobs")))
             return
         response = chunk.get("response")
         if not isinstance(response, Mapping):
@@ -92,6 +114,7 @@ class ResponsesStream(EventStream):
         if last:
             if not self._pieces:  # a gateway that streams nothing but the end
                 self._add(_text(response), at)
+            self.answer.tokens = _tokens(response) or self.answer.tokens  # the whole list again, or for the first time
             self.done = True
 
 
@@ -112,6 +135,16 @@ def _messages(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [item for item in mappings(data.get("output")) if item.get("type") == "message"]
 
 
+def _parts(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [part for item in _messages(data) for part in mappings(item.get("content")) if part.get("type") in ("output_text", "text")]
+
+
 def _text(data: Mapping[str, Any]) -> str:
-    parts = (part for item in _messages(data) for part in mappings(item.get("content")) if part.get("type") in ("output_text", "text"))
-    return "".join(text for part in parts if isinstance(text := part.get("text"), str))
+    return "".join(text for part in _parts(data) if isinstance(text := part.get("text"), str))
+
+
+def _tokens(data: Mapping[str, Any]) -> list[TokenBytes]:
+    tokens: list[TokenBytes] = []
+    for part in _parts(data):
+        extend(tokens, openai_tokens(part.get("logprobs")))
+    return tokens
