@@ -83,6 +83,14 @@ def models(name: str) -> tuple[str, ...]:
     return tuple(_families()[name]["models"])
 
 
+def id_shifts(name: str) -> tuple[int, ...]:
+    """By how much the ids that servers use exceed those of ``token_text``, one entry for each numbering in use (data/token_ids.toml);
+    empty where the ids were compared with nothing. Raises :class:`UnknownVocabularyError`."""
+    if name not in _families():
+        raise UnknownVocabularyError(f"no vocabulary is called {name!r}: use one of {', '.join(names())}")
+    return tuple(_numberings().get(name, {}).get("shifts", ()))
+
+
 def release() -> None:
     """Drop every loaded vocabulary. Objects that a caller still holds keep working."""
     _load.cache_clear()
@@ -95,7 +103,7 @@ def digest() -> str:
     Vocabularies from a package enter through the digest of their tokens, which stands in the table and is checked on loading.
     """
     total = hashlib.sha256((DATA / "vocabularies.toml").read_bytes())
-    for name in ("claude.toml", "claude_frames.toml"):
+    for name in ("claude.toml", "claude_frames.toml", "token_ids.toml"):
         total.update((DATA / name).read_bytes())
     for family in _families().values():
         if "file" in family:
@@ -107,6 +115,12 @@ def digest() -> str:
 @cache
 def _families() -> dict[str, dict[str, Any]]:
     table = tomllib.loads((DATA / "vocabularies.toml").read_text(encoding="utf-8"))
+    return cast(dict[str, dict[str, Any]], table["families"])
+
+
+@cache
+def _numberings() -> dict[str, dict[str, Any]]:
+    table = tomllib.loads((DATA / "token_ids.toml").read_text(encoding="utf-8"))
     return cast(dict[str, dict[str, Any]], table["families"])
 
 

@@ -24,6 +24,10 @@ ALTERNATIVES = 5
 FOREIGN = 0.002
 """Probability that an honest endpoint spells a token that its vocabulary lacks (special tokens, repaired bytes). Recorded
 traffic: token bytes equal to the expected vocabulary in 43 of 43 replies of GPT and DeepSeek models."""
+HIDING = ("\ufffd", "\u2581")
+"""Signs in a token's text that stand for other bytes: a replaced part of a character, SentencePiece's mark for a space."""
+LEGIBLE = 0.5
+"""Share of a reply's characters that its tokens must spell where some of them do not say their bytes."""
 ENOUGH = 10
 """Distinct tokens below which the channel says nothing."""
 
@@ -121,9 +125,35 @@ class LogprobsProbe:
 
 
 def _spells(reply: Reply) -> bool:
-    """Whether the tokens are the bytes of the text. Some servers write a vocabulary's raw pieces ("Ġthe"), which prove nothing."""
+    """Whether the tokens are the bytes of the text. Some servers write a vocabulary's raw pieces ("Ġthe"), which prove nothing.
+
+    Tokens that do not say their bytes leave gaps: what lies between the gaps must stand in the text, in order.
+    """
     joined = b"".join(token.token for token in reply.tokens).decode("utf-8", "replace")
-    return reply.text.strip().strip("\ufffd").strip() in joined
+    if reply.text.strip().strip("\ufffd").strip() in joined:
+        return True
+    runs = _runs(reply.tokens)
+    if len(runs) < 2:
+        return False
+    at = 0
+    for run in runs:
+        at = reply.text.find(run, at)
+        if at < 0:
+            return False
+        at += len(run)
+    return sum(map(len, runs)) >= len(reply.text) * LEGIBLE
+
+
+def _runs(tokens: Sequence[TokenBytes]) -> list[str]:
+    """The text between tokens that do not say their bytes, without the white space at its ends (servers trim a reply's)."""
+    runs: list[bytearray] = [bytearray()]
+    for token in tokens:
+        if _ordinary(token.token):
+            runs[-1] += token.token
+        else:
+            runs.append(bytearray())
+    spelled = (bytes(run).decode("utf-8", "replace").strip().strip("\ufffd").strip() for run in runs)
+    return [run for run in spelled if run]
 
 
 def _entries(token: TokenBytes) -> tuple[bytes, ...]:
@@ -143,7 +173,7 @@ def _contains(name: str, piece: bytes) -> bool:
 
 
 def _ordinary(piece: bytes) -> bool:
-    """Whether a spelled token can be compared: special tokens are entries of no list, and a replacement sign hides the bytes."""
+    """Whether a spelled token can be compared: special tokens are entries of no list, and some spellings hide the bytes."""
     text = piece.decode("utf-8", "ignore")
     special = len(text) > 2 and text.startswith(("<", "[", "|")) and text.endswith((">", "]", "|"))
-    return bool(piece) and not special and piece != "\ufffd".encode()
+    return bool(piece) and not special and not any(mark in text for mark in HIDING)

@@ -23,6 +23,12 @@ class Plan:
     usage_rounds: int = 2
     echo_trials: int = 3
     logprob_trials: int = 1
+    bias_trials: int = 2
+    protocol_asks: int = 6
+    choice_answers: int = 20
+    style_answers: int = 10
+    identity_asks: int = 12
+    wire: str = "openai"
     alpha: float = 0.01
     least_limit: int = 1
     """Smallest token limit that the wire lets an ask set: cuts are planned at or above it."""

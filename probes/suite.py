@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from fingerprints.catalog import Claim
 from fingerprints.packs import Pack
 from fingerprints.wire import Wire
-from probes import counts, echo, logprobs, truncation, usage
+from probes import bias, counts, echo, logprobs, truncation, usage
+from probes.bias import BiasProbe
 from probes.logprobs import LogprobsProbe
 from probes.plan import Plan
 from probes.probe import Probe
@@ -34,6 +35,7 @@ class Suite:
     usage_rounds: int
     echo_trials: int
     logprob_trials: int
+    bias_trials: int
     enough_share: float
     """Share of another distinguishable backend that a consistent verdict has to rule out before further rounds are spared."""
 
@@ -45,9 +47,9 @@ class Suite:
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4, logprob_trials=1, enough_share=0.5),
-        Suite("standard", max_requests=60, usage_rounds=2, echo_trials=6, logprob_trials=3, enough_share=0.5),
-        Suite("deep", max_requests=300, usage_rounds=6, echo_trials=24, logprob_trials=6, enough_share=0.05),
+        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4, logprob_trials=1, bias_trials=0, enough_share=0.5),
+        Suite("standard", max_requests=60, usage_rounds=2, echo_trials=6, logprob_trials=3, bias_trials=2, enough_share=0.5),
+        Suite("deep", max_requests=300, usage_rounds=6, echo_trials=24, logprob_trials=6, bias_trials=4, enough_share=0.05),
     )
 }
 
@@ -67,10 +69,12 @@ def build(
         packs=tuple(packs),
         echo_trials=suite.echo_trials,
         logprob_trials=suite.logprob_trials,
+        bias_trials=suite.bias_trials if Wire(wire) is Wire.OPENAI else 0,  # no other wire has logit_bias
+        wire=wire,
         alpha=alpha,
         least_limit=LEAST_LIMITS.get(Wire(wire), 1),
     )
-    return (UsageProbe(plan), TruncationProbe(plan), StreamProbe(plan), LogprobsProbe(plan), SurfaceProbe(plan))
+    return (UsageProbe(plan), TruncationProbe(plan), StreamProbe(plan), LogprobsProbe(plan), BiasProbe(plan), SurfaceProbe(plan))
 
 
 def digest(suite: Suite) -> str:
@@ -90,6 +94,17 @@ def digest(suite: Suite) -> str:
         "priority": echo.PRIORITY,
         "echo": [truncation.INSTRUCTION, echo.CANDIDATES, echo.SHORTEST_CUT, echo.LONGEST_CUT],
         "logprobs": [logprobs.INSTRUCTION, logprobs.MAX_TOKENS, logprobs.ALTERNATIVES, logprobs.FOREIGN, logprobs.ENOUGH],
+        "bias": [
+            bias.INSTRUCTION,
+            bias.MAX_TOKENS,
+            bias.BIAS,
+            bias.LEAST_REPEATS,
+            [bias.IDS.start, bias.IDS.stop],
+            bias.DRAWN,
+            bias.LEAST_LETTERS,
+            bias.OTHER_TABLE,
+            bias.STRAY,
+        ],
         "truncation": [truncation.OFF_CANONICAL, {str(k): v for k, v in truncation.SHIFTS.items()}, truncation.TRIAL_BOUND],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -7,11 +7,13 @@ unknown to us, so this is an order of magnitude.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 from fingerprints import catalog, tokenizers
 from fingerprints.catalog import Claim
+from fingerprints.packs import Pack
 from probes import suite as suites
 from probes.probe import Ask, Probe, Reply, TokenBytes, Usage
 
@@ -32,11 +34,11 @@ class Plan:
     """What each probe that asks finds out, in a sentence."""
 
 
-def plan(suite: str, claim: Claim | None, seed: int, alpha: float, max_requests: int, wire: str) -> Plan:
+def plan(suite: str, claim: Claim | None, seed: int, alpha: float, max_requests: int, wire: str, packs: Sequence[Pack] = ()) -> Plan:
     """Plan the whole suite as if every question were answered, within `max_requests`."""
     asks: list[Ask] = []
     goals: dict[str, str] = {}
-    for probe in suites.build(suites.SUITES[suite], claim, seed, alpha, wire):
+    for probe in suites.build(suites.SUITES[suite], claim, seed, alpha, wire, packs):
         asks.extend(planned := _all_asks(probe))
         if planned:
             goals[probe.name] = probe.goal

@@ -19,7 +19,7 @@ _SAYS = {
     "truncation": "The ends of truncated copies",
     "stream": "The edges of streamed chunks",
     "logprobs": "The tokens that log probabilities spell",
-    "bias": "The tokens that biased token ids force",
+    "bias": "The tokens that token ids force",
     "choice": "The free choices",
     "paired": "The answers beside those of the reference endpoint",
     "style": "The answers to open questions with references",
@@ -124,6 +124,8 @@ def _contradiction(e: Evidence) -> str:
     says = _SAYS[e.channel]
     if e.channel == "logprobs":
         return f"{says} are not all entries of the claimed model's vocabulary."
+    if e.channel == "bias":
+        return f"{says} are not those that the claimed model's vocabulary has under these ids."
     if e.channel == "paired":
         return f"{says} differ by more than honest endpoints do, over {e.rounds} pairs."
     if e.best is None:

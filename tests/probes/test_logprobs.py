@@ -58,6 +58,46 @@ def test_special_tokens_are_not_held_against_a_claim() -> None:
     assert read("llama3", tokens).supports_claim
 
 
+@pytest.mark.parametrize("odd", [" \ufffd", "\ufffda", "\u2581the", "\u2581\u2581\u2581qzx", "\u2581the\ufffd"])
+def test_a_spelling_that_hides_the_bytes_is_no_foreign_token(odd: str) -> None:
+    """Gemini's strings have no bytes, old vLLM writes SentencePiece's marks: neither says which entry it was."""
+    tokens = [*spelled("llama3"), TokenBytes(odd.encode(), alternatives=(odd.encode(), b"the"))]
+    evidence = read("llama3", tokens)
+    assert evidence.supports_claim and evidence.log_e <= 0 and evidence.findings == ()
+
+
+@pytest.mark.parametrize("hidden", [b"", "\ufffd".encode(), " \ufffd".encode(), b"<0xF0>"])
+def test_tokens_whose_bytes_are_unknown_leave_a_gap_and_the_others_still_speak(hidden: bytes) -> None:
+    probe = LogprobsProbe(Plan(seed=1, claim=claim_of("gemma3")))
+    (ask,) = probe.next_round([])
+    text = TEXTS[0] + " 🦜 " + TEXTS[1]
+    implementation = second("gemma3")
+    assert implementation is not None
+    first, last = ([TokenBytes(token) for token in implementation.encode(part)] for part in (TEXTS[0], TEXTS[1]))
+    for gap in (1, 3):
+        reply = Reply(ask, status=200, text=text, tokens=(*first, *[TokenBytes(hidden)] * gap, *last))
+        assert probe.read([reply]).supports_claim
+        foreign = LogprobsProbe(Plan(seed=1, claim=claim_of("o200k"))).read([reply])
+        assert foreign.tested and foreign.log_e >= math.log(10)
+
+
+def test_gaps_do_not_make_the_tokens_of_another_text_speak() -> None:
+    probe = LogprobsProbe(Plan(seed=1, claim=claim_of("gemma3")))
+    (ask,) = probe.next_round([])
+    tokens = spelled("o200k")
+    half = len(tokens) // 2
+    reply = Reply(ask, status=200, text="something else was said", tokens=(*tokens[:half], TokenBytes(b""), *tokens[half:]))
+    assert not probe.read([reply]).tested
+
+
+def test_too_few_legible_tokens_between_gaps_are_not_tested() -> None:
+    probe = LogprobsProbe(Plan(seed=1, claim=claim_of("o200k")))
+    (ask,) = probe.next_round([])
+    tokens = [piece for letter in b"abcdefghijkl" for piece in (TokenBytes(bytes([letter])), TokenBytes(b""))]
+    text = "a" + "🦜🦜🦜".join("bcdefghijkl")
+    assert not probe.read([Reply(ask, status=200, text=text, tokens=tuple(tokens))]).tested
+
+
 def test_raw_pieces_that_do_not_spell_the_text_are_not_tested() -> None:
     raw = [TokenBytes(("Ġ" + word).encode()) for word in "many words here that no vocabulary has as they are written now then".split()]
     probe = LogprobsProbe(Plan(seed=1, claim=claim_of("o200k")))

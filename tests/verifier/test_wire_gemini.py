@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from fingerprints.wire import Wire
-from probes.probe import Ask, Usage
+from probes.probe import Ask, TokenBytes, Usage
 from verifier.endpoint.client import EndpointClient, Limits
 from verifier.endpoint.guard import cli_policy
-from verifier.endpoint.wires.base import Answer, WireError
+from verifier.endpoint.wires.base import NO_LOGPROBS, Answer, WireError
 from verifier.endpoint.wires.gemini import GeminiGenerate
 from verifier.target import Target
 
@@ -159,3 +159,54 @@ def test_an_error_object_is_an_error_also_in_an_array(wrapped: bool) -> None:
     with pytest.raises(WireError) as caught:
         plain([error] if wrapped else error)
     assert (caught.value.kind, caught.value.text) == ("rate-limited", "quota")
+
+
+# Tokens that log probabilities spell
+
+
+def spelled_body(*chosen: object, top: object = (), **changes: Any) -> dict[str, Any]:
+    data = body({"text": "x"}, **changes)
+    data["candidates"][0]["logprobsResult"] = {"chosenCandidates": [*chosen], "topCandidates": top}
+    return data
+
+
+def candidate(token: object) -> dict[str, Any]:
+    return {"token": token, "tokenId": 7, "logProbability": -0.1}
+
+
+def test_log_probabilities_are_asked_for_until_the_model_refuses_them() -> None:
+    request = WIRE.build(ask(logprobs=5), TARGET)
+    config = request.body["generationConfig"]
+    assert (config["responseLogprobs"], config["logprobs"]) == (True, 5)
+    for said in ("Logprobs is not enabled for models/gemini-2.5-pro", 'Unknown name "responseLogprobs" at generation_config'):
+        assert WIRE.learn(request, said, frozenset()) == NO_LOGPROBS
+    assert not {"responseLogprobs", "logprobs"} & WIRE.build(ask(logprobs=5), TARGET, {NO_LOGPROBS}).body["generationConfig"].keys()
+    assert not {"responseLogprobs", "logprobs"} & WIRE.build(ask(), TARGET).body["generationConfig"].keys()
+
+
+def test_chosen_tokens_are_read_with_the_candidates_at_their_index() -> None:
+    top = [{"candidates": [candidate("He"), candidate("Oh")]}, {"candidates": [candidate("llo")]}, {"candidates": [candidate("no")]}]
+    answer = plain(spelled_body(candidate("He"), candidate("llo"), top=top))
+    assert answer.tokens == [TokenBytes(b"He", (b"He", b"Oh")), TokenBytes(b"llo", (b"llo",))]
+    assert plain(spelled_body(candidate("He"), candidate(" you"), top=top[:1])).tokens == [
+        TokenBytes(b"He", (b"He", b"Oh")),
+        TokenBytes(b" you"),
+    ]
+
+
+def test_strings_that_hide_the_bytes_keep_their_place_without_bytes() -> None:
+    tokens = plain(spelled_body(*map(candidate, ("a", "\ufffd", " \ufffd", "\u2581the", 5, None, "b")))).tokens
+    assert [token.token for token in tokens] == [b"a", b"", b"", b"", b"", b"", b"b"]
+
+
+def test_streamed_tokens_are_one_list_in_order() -> None:
+    first, second = spelled_body(candidate("a"), candidate("b"), finish=None), spelled_body(candidate("c"))
+    assert [token.token for token in streamed(first, body({"text": "x"}, finish=None), second).tokens] == [b"a", b"b", b"c"]
+    assert [token.token for token in plain([first, second]).tokens] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("result", [None, [], "x", {"chosenCandidates": None}, {"topCandidates": [{"candidates": [{"token": "a"}]}]}])
+def test_log_probabilities_of_another_form_are_none(result: object) -> None:
+    data = body({"text": "x"})
+    data["candidates"][0]["logprobsResult"] = result
+    assert plain(data).tokens == []

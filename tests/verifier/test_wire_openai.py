@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.probe import Ask, Usage
+from probes.probe import Ask, TokenBytes, Usage
 from tests.verifier.stand_ins import completion, delta
 from verifier.endpoint.sse import Event, EventReader
-from verifier.endpoint.wires.base import NO_TEMPERATURE, Answer, WireError
-from verifier.endpoint.wires.openai import COMPLETION_TOKENS_FIELD, NO_STREAM_OPTIONS, OpenAIChat
+from verifier.endpoint.wires.base import NO_LOGPROBS, NO_TEMPERATURE, Answer, WireError
+from verifier.endpoint.wires.openai import COMPLETION_TOKENS_FIELD, NO_LOGIT_BIAS, NO_STREAM_OPTIONS, OpenAIChat
 from verifier.endpoint.wires.reading import token_count, whole_characters
 from verifier.target import Target
 
@@ -95,6 +95,25 @@ def test_nothing_is_learnt_twice_or_about_a_field_that_was_not_sent() -> None:
     request = WIRE.build(ask(temperature=None), TARGET)
     assert WIRE.learn(request, "temperature", frozenset()) is None
     assert WIRE.learn(WIRE.build(ask(), TARGET), "temperature", {NO_TEMPERATURE}) is None
+
+
+def test_a_bias_is_sent_by_token_id_until_the_model_refuses_it() -> None:
+    biased = ask(logit_bias=((1234, 100), (5, -100)))
+    request = WIRE.build(biased, TARGET)
+    assert request.body["logit_bias"] == {"1234": 100, "5": -100}
+    refusals = ("Unsupported parameter: 'logit_bias' is not supported with this model.", "logits_bias: extra fields not permitted")
+    assert {WIRE.learn(request, said, frozenset()) for said in refusals} == {NO_LOGIT_BIAS}
+    assert "logit_bias" not in WIRE.build(biased, TARGET, {NO_LOGIT_BIAS}).body
+    assert "logit_bias" not in WIRE.build(ask(), TARGET).body
+    assert WIRE.learn(WIRE.build(ask(), TARGET), "logit_bias", frozenset()) is None
+
+
+@pytest.mark.parametrize("said", ["Logprobs are not enabled for this model", "top_logprobs must be at most 5", "logprob is not supported"])
+def test_a_refusal_of_log_probabilities_is_learnt(said: str) -> None:
+    request = WIRE.build(ask(logprobs=5), TARGET)
+    assert (request.body["logprobs"], request.body["top_logprobs"]) == (True, 5)
+    assert WIRE.learn(request, said, frozenset()) == NO_LOGPROBS
+    assert not {"logprobs", "top_logprobs"} & WIRE.build(ask(logprobs=5), TARGET, {NO_LOGPROBS}).body.keys()
 
 
 # Plain replies
@@ -253,6 +272,57 @@ def test_an_error_field_beside_an_answer_does_not_void_it() -> None:
 def test_lone_surrogates_become_replacement_characters_and_halves_are_joined() -> None:
     assert plain(completion("a\ud83d b")).text == "a\ufffd b"
     assert streamed(delta("\ud83d"), delta("\ude00"), delta(None, "stop")).text == "\U0001f600"
+
+
+# Tokens that log probabilities spell
+
+
+def entry(token: object, given: object = None, *others: object) -> dict[str, Any]:
+    return {"token": token, "bytes": given, "logprob": -0.1, "top_logprobs": [*others]}
+
+
+def spelled(*entries: object) -> list[TokenBytes]:
+    choice = {"message": {"content": "x"}, "logprobs": {"content": [*entries]}}
+    return plain({"choices": [choice]}).tokens
+
+
+def test_tokens_are_spelled_by_their_bytes_where_given_else_by_their_text() -> None:
+    """llama-cpp-python and others give null for the bytes."""
+    tokens = spelled(entry(" caf", [32, 99], entry("x", [120]), entry("y")), entry("é"), {"token": "z"}, {"bytes": [97]})
+    assert tokens == [TokenBytes(b" c", (b"x", b"y")), TokenBytes("é".encode()), TokenBytes(b"z"), TokenBytes(b"a")]
+
+
+@pytest.mark.parametrize(
+    ("token", "given"),
+    [
+        *((" \ufffd", None), ("\u2581the", None), ("\ud83d", None), ("bytes:\\xe2\\x80", None), ("", None), (5, None), ("x" * 2000, None)),
+        *(("x", [300]), ("x", [-1]), ("x", [True]), ("x", ["1"]), ("x", [97] * 2000)),
+    ],
+)
+def test_a_token_whose_bytes_cannot_be_known_keeps_its_place_without_bytes(token: object, given: object) -> None:
+    odd = entry(token, given)
+    assert spelled(entry("a"), odd, entry("b", None, odd, entry("c"))) == [TokenBytes(b"a"), TokenBytes(b""), TokenBytes(b"b", (b"c",))]
+
+
+@pytest.mark.parametrize("logprobs", [None, [], {}, {"content": None}, {"content": "x"}, {"content": [None, 5, {}, []]}])
+def test_log_probabilities_of_another_form_are_none(logprobs: object) -> None:
+    assert plain({"choices": [{"message": {"content": "x"}, "logprobs": logprobs}]}).tokens == []
+
+
+def test_streamed_log_probabilities_are_one_list_in_order() -> None:
+    def piece(text: str, *entries: object) -> str:
+        return json.dumps({"choices": [{"index": 0, "delta": {"content": text}, "logprobs": {"content": [*entries]}}]})
+
+    other = json.dumps({"choices": [{"index": 1, "delta": {"content": "no"}, "logprobs": {"content": [entry("no")]}}]})
+    answer = streamed(piece("a", entry("a", [97], entry("b"))), other, delta("b"), piece("cd", entry("c"), entry("d")), "[DONE]")
+    assert answer.tokens == [TokenBytes(b"a", (b"b",)), TokenBytes(b"c"), TokenBytes(b"d")]
+
+
+def test_no_reply_has_more_tokens_than_are_read() -> None:
+    many = [entry("a", None, *[entry("b")] * 50)] * 5000
+    assert len(spelled(*many)) == 4096 and len(spelled(*many)[0].alternatives) == 20
+    chunk = json.dumps({"choices": [{"delta": {"content": "a"}, "logprobs": {"content": many[:3000]}}]})
+    assert len(streamed(chunk, chunk, "[DONE]").tokens) == 4096
 
 
 # Streams

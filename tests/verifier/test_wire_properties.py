@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks import fuzz
 from fingerprints.wire import Wire
-from probes.probe import ERROR_KINDS, Ask, Reply
+from probes.probe import ERROR_KINDS, Ask, Reply, TokenBytes
 from tests.replay import recordings
 from verifier.endpoint.client import ADAPTERS, EndpointClient, Limits
 from verifier.endpoint.guard import cli_policy
@@ -85,6 +85,46 @@ def test_extra_fields_never_change_what_is_asked(wire: Wire) -> None:
     reserved = {"messages": [], "input": "x", "contents": [], "model": "x", "stream": "x"}
     place = Target("https://api.example.com/v1", "m", wire=wire, body=reserved)
     assert ADAPTERS[wire]().build(ask(), place, frozenset()).body == ADAPTERS[wire]().build(ask(), target(wire), frozenset()).body
+
+
+@wires
+def test_raw_fields_replace_the_wires_own_but_never_the_question(wire: Wire) -> None:
+    raw = {"temperature": 9, "seed": None, "stream": 1} | dict.fromkeys(("messages", "input", "contents", "model"), "other")
+    build = ADAPTERS[wire]().build
+    plain, laid = (build(ask(raw=text), target(wire, body={"seed": 5}), frozenset()) for text in (None, json.dumps(raw)))
+    assert laid.body == plain.body | {"temperature": 9, "seed": None, "stream": 1}
+    assert plain.teaches and not laid.teaches
+
+
+@wires
+@pytest.mark.parametrize("raw", ["", "[]", "5", "null", "{", '"x"'])
+def test_raw_fields_that_are_no_object_are_a_programming_error(wire: Wire, raw: str) -> None:
+    with pytest.raises(ValueError):
+        ADAPTERS[wire]().build(ask(raw=raw), target(wire), frozenset())
+
+
+def test_raw_fields_of_geminis_configuration_are_laid_over_it_one_by_one() -> None:
+    build = ADAPTERS[Wire.GEMINI]().build
+    config = build(ask(raw='{"generationConfig": {"temperature": 9}}'), target(Wire.GEMINI), frozenset()).body["generationConfig"]
+    assert config == {"maxOutputTokens": 50, "temperature": 9}
+    assert build(ask(raw='{"generationConfig": 5}'), target(Wire.GEMINI), frozenset()).body["generationConfig"] == 5
+
+
+@wires
+@pytest.mark.parametrize("raw", ['{"temperature": 9, "generationConfig": 5}', "{}"])
+async def test_the_refusal_of_a_question_about_the_protocol_is_its_answer_and_teaches_nothing(wire: Wire, raw: str) -> None:
+    bodies: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content.decode())
+        if len(bodies) == 1:
+            return httpx.Response(400, json={"error": {"message": "temperature must be at most 2"}})
+        return httpx.Response(200, content=next(fuzz.own_seeds(wire)))
+
+    async with EndpointClient(target(wire), Limits(), cli_policy(), transport=httpx.MockTransport(answer)) as client:
+        refused, answered = await client.ask_all([ask(key="k/1", raw=raw), ask(key="k/2")])
+    assert refused.error is not None and refused.error.kind == "bad-request" and refused.attempts == 1
+    assert answered.ok and "temperature" in bodies[1] and len(bodies) == 2
 
 
 @wires
@@ -158,7 +198,8 @@ def test_a_stream_that_ends_before_its_end_is_cut_and_keeps_its_text(wire: Wire)
 
 names = st.sampled_from(
     "choices message delta content text usage prompt_tokens input_tokens error code index id model type response output status "
-    "incomplete_details reason candidates parts thought finishReason usageMetadata promptTokenCount stop_reason content_block".split()
+    "incomplete_details reason candidates parts thought logprobs bytes token top_logprobs logprobsResult chosenCandidates topCandidates "
+    "finishReason usageMetadata promptTokenCount stop_reason content_block".split()
 )
 words = st.sampled_from(
     "response.completed response.failed response.output_text.delta message_start content_block_start content_block_delta message_delta "
@@ -182,6 +223,25 @@ def test_no_body_makes_a_wire_raise_anything_but_its_own_error(wire: Wire, body:
 def test_no_event_makes_a_stream_raise_anything_but_its_own_error(wire: Wire, events: list[tuple[str, object]]) -> None:
     body = "".join(f"event: {name}\ndata: {json.dumps(value)}\n\n" for name, value in events)
     fuzz.read_stream(ADAPTERS[wire](), [body.encode()])
+
+
+spellings = json_values | st.fixed_dictionaries(
+    {}, optional={"token": json_values, "bytes": st.lists(st.integers(-1, 256), max_size=4) | json_values, "top_logprobs": json_values}
+)
+frames: dict[Wire, Any] = {
+    Wire.OPENAI: lambda spelled: {"choices": [{"message": {"content": "x"}, "logprobs": {"content": spelled}}]},
+    Wire.RESPONSES: lambda spelled: {"output": [{"type": "message", "content": [{"type": "text", "text": "x", "logprobs": spelled}]}]},
+    Wire.GEMINI: lambda spelled: {"candidates": [{"logprobsResult": {"chosenCandidates": spelled, "topCandidates": spelled}}]},
+}
+
+
+@pytest.mark.parametrize("wire", frames)
+@given(st.lists(spellings, max_size=5) | json_values)
+def test_whatever_spells_tokens_gives_bytes_that_are_stored_as_they_are(wire: Wire, spelled: Any) -> None:
+    tokens = ADAPTERS[wire]().parse(json.dumps(frames[wire](spelled)).encode()).tokens
+    assert len(tokens) <= (len(spelled) if isinstance(spelled, list) else 0)
+    for token in tokens:
+        assert TokenBytes.from_json(json.loads(json.dumps(token.to_json()))) == token and b"" not in token.alternatives
 
 
 @wires

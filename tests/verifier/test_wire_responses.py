@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from probes.probe import Ask, Usage
-from verifier.endpoint.wires.base import Answer, WireError
+from probes.probe import Ask, TokenBytes, Usage
+from verifier.endpoint.wires.base import NO_LOGPROBS, Answer, WireError
 from verifier.endpoint.wires.responses import OpenAIResponses
 from verifier.target import Target
 
@@ -156,3 +156,44 @@ def test_an_error_event_ends_the_stream() -> None:
     with pytest.raises(WireError) as caught:
         streamed(delta("a"), {"type": "error", "code": "rate_limit_exceeded", "message": "slow down"})
     assert (caught.value.kind, caught.value.text) == ("rate-limited", "slow down")
+
+
+# Tokens that log probabilities spell
+
+
+def part(text: str, *tokens: str) -> dict[str, Any]:
+    entries = [{"token": token, "bytes": [*token.encode()], "logprob": -0.1, "top_logprobs": [{"token": "z"}]} for token in tokens]
+    return {"type": "output_text", "text": text, "logprobs": entries}
+
+
+def test_log_probabilities_are_asked_for_until_the_model_refuses_them() -> None:
+    request = WIRE.build(ask(logprobs=5), TARGET)
+    assert (request.body["include"], request.body["top_logprobs"]) == (["message.output_text.logprobs"], 5)
+    refusals = (
+        "logprobs are not supported with reasoning models.",
+        "top_logprobs requires logprobs to be set to true",
+        "Unknown parameter: 'include'.",
+    )
+    assert {WIRE.learn(request, said, frozenset()) for said in refusals} == {NO_LOGPROBS}
+    assert not {"include", "top_logprobs"} & WIRE.build(ask(logprobs=5), TARGET, {NO_LOGPROBS}).body.keys()
+    assert not {"include", "top_logprobs"} & WIRE.build(ask(), TARGET).body.keys()
+    assert WIRE.learn(WIRE.build(ask(), TARGET), "logprobs", frozenset()) is None
+
+
+def test_the_tokens_of_all_parts_of_messages_are_read() -> None:
+    items = ({"type": "reasoning", "content": [part("no", "no")]}, message(content=[part("ab", "a", "b"), part("c", "c")]))
+    assert plain(response(*items)).tokens == [TokenBytes(one, (b"z",)) for one in (b"a", b"b", b"c")]
+
+
+def test_streamed_tokens_come_with_the_deltas_and_the_last_event_has_them_all() -> None:
+    deltas = [delta(token) | {"logprobs": part(token, token)["logprobs"]} for token in "ab"]
+    spelled = [TokenBytes(b"a", (b"z",)), TokenBytes(b"b", (b"z",))]
+    assert streamed(*deltas, last(output=[message("ab")])).tokens == spelled
+    assert streamed(*deltas, last(output=[message(content=[part("ab", "a", "b")])])).tokens == spelled
+    assert streamed(delta("a"), delta("b"), last(output=[message(content=[part("ab", "a", "b")])])).tokens == spelled
+
+
+@pytest.mark.parametrize("logprobs", [None, {}, "x", [None, 5, {}, []]])
+def test_log_probabilities_of_another_form_are_none(logprobs: object) -> None:
+    assert plain(response(message(content=[{"type": "output_text", "text": "a", "logprobs": logprobs}]))).tokens == []
+    assert streamed(delta("a") | {"logprobs": logprobs}, last()).tokens == []

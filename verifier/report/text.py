@@ -96,5 +96,6 @@ _TITLES = {
     "usage": "Prompt tokens of fresh strings: measured, and as each vocabulary counts them",
     "truncation": "Characters of a copy cut at the token limit: measured, and where each vocabulary ends",
     "logprobs": "Tokens spelled by log probabilities: how many, and how many of them each vocabulary has",
+    "bias": "Tokens forced by their id: what came, and what each vocabulary has there",
     "stream": "Chunk edges: how many came, and how many of them each vocabulary has",
 }
