@@ -40,6 +40,8 @@ class Endpoint:
     keep: float = 1.0
     """Share of chunk edges that the gateway keeps."""
     seed: int = 0
+    choices: tuple[float, ...] = ()
+    """Probabilities of the integers 1, 2, … that it picks where it is asked to choose; empty where it does not choose."""
 
     async def ask_all(self, asks: Sequence[Ask], *, retry_timeouts: bool = True) -> list[Reply]:
         """Answer every ask."""
@@ -50,7 +52,7 @@ class Endpoint:
         hidden = " ".join((HIDDEN.split() * 40)[: self.hidden])
         counter = self.recount or self.tokenizer
         prompt = _count(counter, hidden) + _count(counter, head + ask.messages[-1][1] + tail)
-        text, finish = "OK", "stop"
+        text, finish = (self._pick(ask.key) if ask.probe == "choice" and self.choices else "OK"), "stop"
         chunks: tuple[str, ...] = ("OK",)
         if ask.stream and self.copies:
             chunks = _tokens(self.tokenizer, ask.payload, ask.max_tokens)
@@ -59,6 +61,9 @@ class Endpoint:
         usage = Usage(round(prompt * self.scale), round(_count(counter, text) * self.scale))
         timed = tuple(Chunk(chunk, 0.0) for chunk in chunks) if ask.stream else ()
         return Reply(ask, status=200, text=text, finish=finish, usage=usage, chunks=timed)
+
+    def _pick(self, key: str) -> str:
+        return str(random.Random(f"{self.seed}/{key}").choices(range(1, len(self.choices) + 1), self.choices)[0])
 
     def _merged(self, chunks: tuple[str, ...], key: str) -> tuple[str, ...]:
         rng = random.Random(f"{self.seed}/{key}")

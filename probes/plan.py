@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import date
 
 from fingerprints import tokenizers
 from fingerprints.catalog import Claim
@@ -34,6 +35,8 @@ class Plan:
     """Smallest token limit that the wire lets an ask set: cuts are planned at or above it."""
     packs: tuple[Pack, ...] = ()
     """References for behaviour; questions whose text was not fetched are not asked."""
+    today: date | None = None
+    """Day of the audit: references that have expired do not accuse. None expires nothing."""
 
     def rng(self, purpose: str) -> random.Random:
         """A generator for one purpose, the same for the same seed whatever else was drawn."""

@@ -11,12 +11,14 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 
 from fingerprints.catalog import Claim
 from fingerprints.packs import Pack
 from fingerprints.wire import Wire
 from probes import bias, counts, echo, logprobs, truncation, usage
 from probes.bias import BiasProbe
+from probes.choice import ChoiceProbe
 from probes.logprobs import LogprobsProbe
 from probes.plan import Plan
 from probes.probe import Probe
@@ -36,6 +38,7 @@ class Suite:
     echo_trials: int
     logprob_trials: int
     bias_trials: int
+    choice_answers: int
     enough_share: float
     """Share of another distinguishable backend that a consistent verdict has to rule out before further rounds are spared."""
 
@@ -47,9 +50,13 @@ class Suite:
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4, logprob_trials=1, bias_trials=0, enough_share=0.5),
-        Suite("standard", max_requests=60, usage_rounds=2, echo_trials=6, logprob_trials=3, bias_trials=2, enough_share=0.5),
-        Suite("deep", max_requests=300, usage_rounds=6, echo_trials=24, logprob_trials=6, bias_trials=4, enough_share=0.05),
+        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4, logprob_trials=1, bias_trials=0, choice_answers=0, enough_share=0.5),
+        Suite(
+            "standard", max_requests=60, usage_rounds=2, echo_trials=6, logprob_trials=3, bias_trials=2, choice_answers=20, enough_share=0.5
+        ),
+        Suite(
+            "deep", max_requests=300, usage_rounds=6, echo_trials=24, logprob_trials=6, bias_trials=4, choice_answers=100, enough_share=0.05
+        ),
     )
 }
 
@@ -59,22 +66,41 @@ LEAST_LIMITS = {Wire.RESPONSES: 16}
 
 
 def build(
-    suite: Suite, claim: Claim | None, seed: int, alpha: float, wire: str = Wire.OPENAI, packs: Sequence[Pack] = ()
+    suite: Suite,
+    claim: Claim | None,
+    seed: int,
+    alpha: float,
+    wire: str = Wire.OPENAI,
+    packs: Sequence[Pack] = (),
+    today: date | None = None,
 ) -> tuple[Probe, ...]:
-    """The suite's probes in the order in which they ask, for an endpoint that speaks `wire`; `packs` are references for behaviour."""
+    """The suite's probes in the order in which they ask, for an endpoint that speaks `wire`.
+
+    `packs` are references for behaviour; those that have expired by `today`, the day of the audit, do not accuse.
+    """
     plan = Plan(
         seed=seed,
         claim=claim,
         usage_rounds=max(suite.usage_rounds, math.ceil(math.log(1.0 / alpha) / counts.hedged(math.inf))),  # a strict alpha needs more
         packs=tuple(packs),
+        today=today,
         echo_trials=suite.echo_trials,
         logprob_trials=suite.logprob_trials,
         bias_trials=suite.bias_trials if Wire(wire) is Wire.OPENAI else 0,  # no other wire has logit_bias
+        choice_answers=suite.choice_answers,
         wire=wire,
         alpha=alpha,
         least_limit=LEAST_LIMITS.get(Wire(wire), 1),
     )
-    return (UsageProbe(plan), TruncationProbe(plan), StreamProbe(plan), LogprobsProbe(plan), BiasProbe(plan), SurfaceProbe(plan))
+    return (
+        UsageProbe(plan),
+        TruncationProbe(plan),
+        StreamProbe(plan),
+        LogprobsProbe(plan),
+        BiasProbe(plan),
+        ChoiceProbe(plan),
+        SurfaceProbe(plan),
+    )
 
 
 def digest(suite: Suite) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from fingerprints import signatures
@@ -26,7 +26,7 @@ from verifier.decide import Verdict, decide, in_batch
 from verifier.errors import CannotRunError
 from verifier.multiple import Carried
 from verifier.options import Settings, drawn_seed, named_wire, request_limit, resolve_claim, sent_model
-from verifier.references import for_claim
+from verifier.references import as_asked, for_claim
 from verifier.report.model import Report, build
 from verifier.transcript import Digests, Header, Transcript
 from verifier.version import VERSION
@@ -141,9 +141,7 @@ async def audit_target(
     return await _audit(target.speaking(spoken), claim, settings, progress, reference)
 
 
-async def _audit(
-    target: Target, claim: Claim | None, settings: Settings, progress: Progress | None, reference: Target | None
-) -> Report:
+async def _audit(target: Target, claim: Claim | None, settings: Settings, progress: Progress | None, reference: Target | None) -> Report:
     """Audit a parsed target: the loop of rounds, stopped as soon as the decision stands, then `judge` on the transcript."""
     from verifier.endpoint.client import EndpointClient, Limits
     from verifier.endpoint.guard import cli_policy
@@ -223,7 +221,7 @@ def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None, pa
         from verifier.comparing import conclude_comparison
 
         return conclude_comparison(transcript, data)
-    probes = probes_for(header, judged, packs)
+    probes = probes_for(header, judged, as_asked(packs, transcript.replies))
     evidence: list[Evidence] = [probe.read(read_by(probe, transcript.replies)) for probe in probes]
     carried = carried_by(header)
     verdict = decide(evidence, judged, header.alpha, outages.findings(transcript.replies), carried)
@@ -234,7 +232,8 @@ def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None, pa
 
 def probes_for(header: Header, claim: Claim | None, packs: Sequence[Pack] = ()) -> tuple[Probe, ...]:
     """The probes of an audit with this header, judged against `claim`: the suite's, then the paired test where there is a reference."""
-    probes = suites.build(suites.SUITES[header.suite], claim, header.seed, header.alpha, header.target["wire"], packs)
+    today = date.fromisoformat(header.started[:10])
+    probes = suites.build(suites.SUITES[header.suite], claim, header.seed, header.alpha, header.target["wire"], packs, today)
     if header.reference is None:
         return probes
     from verifier.pairing import paired_probe

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from verifier.cli_catalog import catalog_app
+from verifier.cli_compare import ReferenceKey, ReferenceModel, ReferenceUrl, compare, make_reference
 from verifier.cli_enroll import enroll
 from verifier.cli_options import (
     Alpha,
@@ -65,6 +66,7 @@ app = typer.Typer(
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(packs_app, name="packs")
 app.command("enroll")(enroll)
+app.command("compare")(compare)
 
 
 @app.callback()
@@ -97,6 +99,9 @@ def audit(
     alpha: Alpha = 0.01,
     no_early_stop: NoEarlyStop = False,
     pack: Packs = None,
+    reference: ReferenceUrl = None,
+    reference_model: ReferenceModel = None,
+    reference_key_env: ReferenceKey = None,
     seed: Seed = None,
     dry_run: DryRun = False,
     out: Out = None,
@@ -106,16 +111,19 @@ def audit(
     """Test the claim that an endpoint serves MODEL. Exit 0 consistent, 1 inconsistent, 3 inconclusive, 2 usage, 4 could not run."""
     settings = make_settings(suite, seed, alpha, no_early_stop, max_requests, max_tokens, timeout, concurrency)
     settings, form = replace(settings, packs=given_packs(pack)), output_form(format, as_json)
+    if reference is None and (reference_model or reference_key_env):
+        raise UsageError("--reference is missing", "name the genuine endpoint's URL with --reference, or leave out its other options")
     if targets is not None:
         from verifier.cli_batch import run_batch
 
-        if base_url is not None or claim is not None:
-            raise UsageError("--targets stands beside a BASE_URL or --claim", "put every endpoint into the file")
+        if base_url is not None or claim is not None or reference is not None:
+            raise UsageError("--targets stands beside a BASE_URL, --claim or --reference", "put every endpoint into the file")
         run_batch(targets, settings, dry_run, out, form)
     if base_url is None or claim is None:
         raise UsageError("BASE_URL or --claim is missing", "write `truename audit BASE_URL --claim MODEL`, or --targets FILE")
     target = make_target(base_url, model or claim, wire, api_key_env, header, header_env, query, body)
-    _run(target, wire == "auto", claim, family, settings, dry_run, out, form)
+    beside = make_reference(reference, reference_model or target.model, "auto", reference_key_env, target) if reference else None
+    _run(target, wire == "auto", claim, family, settings, dry_run, out, form, beside)
 
 
 @app.command()
@@ -196,7 +204,15 @@ def demo(
 
 
 def _run(
-    target: Target, auto: bool, claim: str | None, family: str | None, settings: Settings, dry_run: bool, out: Path | None, form: str
+    target: Target,
+    auto: bool,
+    claim: str | None,
+    family: str | None,
+    settings: Settings,
+    dry_run: bool,
+    out: Path | None,
+    form: str,
+    reference: Target | None = None,
 ) -> None:
     """Audit or plan, print, write, exit."""
     import asyncio
@@ -211,7 +227,7 @@ def _run(
         return
     if resolved is not None and resolved.tokenizer is None:
         typer.echo(options.unknown_claim(resolved), err=True)
-    report = asyncio.run(auditing.audit_target(target, resolved, settings, _progress(), auto))
+    report = asyncio.run(auditing.audit_target(target, resolved, settings, _progress(), auto, reference))
     if out is not None:
         remember(settings.packs)
         report.save(out)
@@ -236,7 +252,7 @@ def _print_plan(target: Target, settings: Settings, claim: Claim | None, form: s
     from verifier.report.plan import plan_json, plan_text
 
     seed = drawn_seed(settings)
-    planned = plan(settings.suite, claim, seed, settings.alpha, request_limit(settings), target.wire)
+    planned = plan(settings.suite, claim, seed, settings.alpha, request_limit(settings), target.wire, settings.packs)
     typer.echo(json.dumps(plan_json(planned, seed), indent=2, ensure_ascii=False) if form == "json" else plan_text(planned, seed))
 
 

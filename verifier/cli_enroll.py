@@ -53,6 +53,7 @@ def enroll(
     from verifier import enrolling, pack_files
     from verifier.enrolment_journal import Enrolment, Journal
     from verifier.question_store import QuestionStore
+    from verifier.report.text import plain
 
     target = make_target(base_url, model or model_as, wire, api_key_env, header, header_env, query, body)
     store, journal = QuestionStore(), Journal(out)
@@ -70,7 +71,7 @@ def enroll(
 
     def tell(reply: Reply, still_open: int) -> None:
         if reply.error:
-            typer.echo(f"  {reply.ask.key} failed: {reply.error.kind}: {reply.error.text}", err=True)
+            typer.echo(plain(f"  {reply.ask.key} failed: {reply.error.kind}: {reply.error.text}"), err=True)
         elif (total - still_open) % 10 == 0 or not still_open:
             typer.echo(f"  {total - still_open} of {total} answers", err=True)
 
@@ -86,7 +87,11 @@ def enroll(
         empty = sum(reply.ok for reply in failed)
         hint = f", {empty} of them empty" if empty else ""
         typer.echo(f"{len(failed)} requests gave no answer{hint}; the same command asks them again", err=True)
-    built = enrolling.build(journal, name or out.name.removesuffix(".pack"), licence)
+    if enrolling.looks_cached(journal, enrolment.model):
+        typer.echo("every choice question got one and the same answer: a cache, or sampling is off; such a reference fits little", err=True)
+    built, problems = enrolling.build(journal, name or out.name.removesuffix(".pack"), licence)
+    for problem in problems:
+        typer.echo(problem, err=True)
     pack_files.save(out, built)
     for made in built:
         typer.echo(

@@ -6,13 +6,14 @@ What is asked for goes to stdout, as text or with --json; what happens meanwhile
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from verifier.errors import CannotRunError, UsageError
+from verifier.errors import CannotRunError, TargetRefusedError, UsageError
 
 if TYPE_CHECKING:
     from fingerprints.packs import Pack
@@ -59,7 +60,6 @@ def packs_show(packs: Names = None, as_json: AsJson = False) -> None:
     """One pack in full: questions, models with their sample sizes, where it comes from, when it expires."""
     from verifier import pack_files
     from verifier.question_store import QuestionStore
-    from verifier.report.text import plain
 
     store = QuestionStore()
     shown = [(pack, file) for file in pack_files.resolve(packs or []) for pack in file.packs]
@@ -67,7 +67,7 @@ def packs_show(packs: Names = None, as_json: AsJson = False) -> None:
         _print_json([_everything(pack, file, store) for pack, file in shown])
         return
     for pack, file in shown:
-        typer.echo(plain(_page(_everything(pack, file, store))))
+        typer.echo(_page(_everything(pack, file, store)))
 
 
 @packs_app.command("fetch")
@@ -204,11 +204,16 @@ def packs_verify(packs: Names = None, as_json: AsJson = False) -> None:
 
 
 async def _guarded_get(url: str) -> bytes:
-    """A published file, from public addresses only: nothing that packs name has any business in the user's own network."""
+    """A published file, from public addresses only: what packs name has no business in the user's network unless that is allowed."""
     from verifier.endpoint.fetch import fetch
     from verifier.endpoint.guard import service_policy
 
-    return await fetch(url, service_policy())
+    allowed = [entry for entry in os.environ.get("TRUENAME_ALLOWED_NETWORKS", "").split(",") if entry.strip()]
+    try:
+        return await fetch(url, service_policy(allowed))
+    except TargetRefusedError as error:
+        remedy = "take the texts from disk with --from, or allow the network in TRUENAME_ALLOWED_NETWORKS"
+        raise TargetRefusedError(error.problem, remedy) from None
 
 
 def _verified(row: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ offline. It compares behaviour: it cannot say which of the two is the genuine on
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,9 @@ async def compare_targets(
     settings: Settings,
     tolerance: float = TOLERANCE,
     progress: auditing.Progress | None = None,
-    auto: bool = False,
+    auto: Set[str] = frozenset(),
 ) -> Report:
-    """Compare two endpoints by pairs of answers; with `auto`, each on the wire that it turns out to speak.
+    """Compare two endpoints by pairs of answers; those named in `auto` (target, reference) on the wire that they turn out to speak.
 
     Stops as soon as they differ at the settings' alpha (unless early_stop is off), else asks every pair of the suite. Raises
     CannotRunError where one of them answers nothing.
@@ -49,14 +50,13 @@ async def compare_targets(
     from verifier.endpoint.limits import Limits
 
     sides = {"target": target, "reference": reference}
-    if auto:
-        sides = {side: each.speaking(wire_by_url(each) or Wire.OPENAI) for side, each in sides.items()}
+    sides |= {side: sides[side].speaking(wire_by_url(sides[side]) or Wire.OPENAI) for side in auto}
     tried: set[str] = set()
     while True:
         try:
             return await _compare(sides["target"], sides["reference"], settings, tolerance, progress)
         except _SilentError as silent:
-            if not auto or silent.side in tried or silent.cause.kind not in auditing.ANOTHER_WIRE:
+            if silent.side not in auto - tried or silent.cause.kind not in auditing.ANOTHER_WIRE:
                 raise silent.cause from None
             tried.add(silent.side)
             spoken = await detect_wire(sides[silent.side], Limits(timeout_s=settings.timeout_s), cli_policy())
@@ -110,10 +110,8 @@ def conclude_comparison(transcript: Transcript, data: bytes) -> Report:
         raise CannotRunError("the transcript holds no comparison", "give one that `truename compare --out` wrote")
     evidence = paired_probe(transcript.header).read(transcript.replies)
     verdict = decide_same(evidence, transcript.header.alpha)
-    further = tuple(
-        replace(each, text=each.text.replace("against the claim", "against a difference")) for each in outages.findings(transcript.replies)
-    )
-    return build(transcript, data, [evidence], replace(verdict, findings=(*verdict.findings, *further)), None)
+    findings = (*verdict.findings, *outages.findings(transcript.replies))
+    return build(transcript, data, [evidence], replace(verdict, findings=findings), None)
 
 
 def decide_same(evidence: Evidence, alpha: float) -> Verdict:
@@ -153,8 +151,9 @@ _NEXT = {
 
 def _differ(shown: dict[str, float]) -> str:
     return (
-        f"The two endpoints answer the same fresh questions differently, beyond a total variation of {shown[paired.ROW_TOLERANCE]:g}, over "
-        f"{shown[paired.ROW_PAIRS]:.0f} pairs. That is another model, system prompt or sampler; this test cannot say which, nor who is right."
+        f"The two endpoints answer the same fresh questions differently, beyond a total variation of {shown[paired.ROW_TOLERANCE]:g}, "
+        f"over {shown[paired.ROW_PAIRS]:.0f} pairs. That is another model, system prompt or sampler; this test cannot say which, nor "
+        "which endpoint is right."
     )
 
 
@@ -170,6 +169,8 @@ def _undecided(evidence: Evidence, shown: dict[str, float]) -> str:
     if evidence.log_e > paired.SAME_LOG_E:
         return f"{pairs} lean towards a difference, but not by enough to call it one (e = {math.exp(min(evidence.log_e, 300.0)):.3g})."
     if shown[paired.ROW_DIFFERENT] < paired.LEAST_ANSWERS:
-        return f"{pairs} show no difference, but the reference gave only {shown[paired.ROW_DIFFERENT]:.0f} different answers: too few to tell models apart by."
-    bound = f"{shown[paired.ROW_BOUND]:.2f}"
-    return f"{pairs} show no difference, but they are too few to rule one out: the separation may be up to {bound} (same needs {paired.SAME_SEPARATION:g})."
+        n = int(shown[paired.ROW_DIFFERENT])
+        few = f"{n} different answer{'' if n == 1 else 's'}"
+        return f"{pairs} show no difference, but the reference gave only {few}: too few to tell models apart by."
+    wide = f"the separation may be up to {shown[paired.ROW_BOUND]:.2f}, and the same needs {paired.SAME_SEPARATION:g}"
+    return f"{pairs} show no difference, but they are too few to rule one out: {wide}."

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from fingerprints import catalog
 from fingerprints.catalog import Claim
 from probes.counts import log_mean_exp
 from probes.plan import RECOUNTERS
@@ -153,7 +154,7 @@ def _accused(evidence: Sequence[Evidence], log_e: float, alpha: float, findings:
         return []  # what the model writes is the claimed model's own: the counts were rewritten, nobody swapped it
     if counts is not None and counts.log_e >= threshold and counts.rounds >= 2 and counts.best is not None:
         return [counts]
-    if counts is not None and counts.recounted and (sure := [e for e in texts if e.log_e >= threshold]):
+    if counts is not None and counts.recounted and (sure := [e for e in texts if e.log_e >= threshold and _agrees(e, counts)]):
         return [counts, *sure]
     hidden = any(finding.code == "hidden-prompt" for finding in findings)
     for one, other in combinations(against, 2):
@@ -161,6 +162,18 @@ def _accused(evidence: Sequence[Evidence], log_e: float, alpha: float, findings:
             continue
         return [one, other]
     return []
+
+
+def _agrees(channel: Evidence, counts: Evidence) -> bool:
+    """Whether a channel of text agrees with recounted usage that another model answers.
+
+    A behaviour channel agrees where it looks like a model of the vocabulary that the counts match: a relay that recounts and adds a
+    system prompt moves the choices of an honest model too, but not towards that one.
+    """
+    if channel.block is Block.TOKENIZER:
+        return True
+    looks_like = catalog.find(channel.best) if channel.best is not None else None
+    return looks_like is not None and looks_like.tokenizer == counts.best
 
 
 def _explained_together(one: Evidence, other: Evidence) -> bool:

@@ -36,6 +36,8 @@ ENOUGH = 0.8
 """A model joins the pack with this share of its wanted answers; what is missing are questions that the endpoint refuses."""
 LIFETIME_DAYS = 365
 """Until a recorded pack expires. Vendors move names to other weights within months; chosen, not measured."""
+_TELLING = 10
+"""Answers that must agree before sameness is worth a word; some questions have one favourite answer."""
 _BATCH = 64
 """Asks per call of the client: as many as may be lost to an endpoint that stops answering."""
 
@@ -142,10 +144,10 @@ async def ask(
     return failed
 
 
-def build(journal: Journal, name: str, licence: str, day: date | None = None) -> tuple[Pack, ...]:
-    """The packs of all models in the journal that have enough answers, one pack per kind of question.
+def build(journal: Journal, name: str, licence: str, day: date | None = None) -> tuple[tuple[Pack, ...], list[str]]:
+    """The packs of all models in the journal that have enough answers, one pack per kind of question, and why there is none of a kind.
 
-    Raises CannotRunError where no model has enough, or the answers make no pack."""
+    Raises CannotRunError where no model has enough answers, or no kind makes a pack."""
     whole = [each for each in journal.enrolments.values() if journal.share(each) >= ENOUGH]
     if not whole:
         shares = ", ".join(f"{each.model} {journal.share(each):.0%}" for each in journal.enrolments.values())
@@ -156,7 +158,7 @@ def build(journal: Journal, name: str, licence: str, day: date | None = None) ->
     day = day or today()
     told = "; ".join(f"{each.model} from {each.origin} on {each.began}" for each in whole)
     origin = f"enrolled with truename {VERSION}: {told}"
-    built = []
+    built, problems = [], []
     for builder, kind in ((choices.build_pack, "choice"), (same_prompt.build_pack, "open")):
         questions = [question for question in journal.questions if question.kind == kind]
         answers = {
@@ -181,9 +183,18 @@ def build(journal: Journal, name: str, licence: str, day: date | None = None) ->
                 expires=(day + timedelta(days=LIFETIME_DAYS)).isoformat(),
             )
         except PackError as error:
-            raise CannotRunError(f"the answers make no pack: {error}", "enrol with more --samples or other --questions") from error
-        built.append(pack)
-    return tuple(built)
+            problems.append(f"the answers to {kind} questions make no pack: {error}")
+        else:
+            built.append(pack)
+    if not built:
+        raise CannotRunError("; ".join(problems), "look at the answers beside the pack; enrol with more --samples or other questions")
+    return tuple(built), problems
+
+
+def looks_cached(journal: Journal, model: str) -> bool:
+    """Whether every choice question has one and the same answer each time: a cache in between, or sampling that is switched off."""
+    choice = [journal.answers.get((question.id, model), []) for question in journal.questions if question.kind == "choice"]
+    return bool(choice) and all(len(given) >= _TELLING and len(set(given)) == 1 for given in choice)
 
 
 def model_name(name: str) -> str:

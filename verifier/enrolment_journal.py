@@ -21,6 +21,7 @@ from verifier.errors import CannotRunError
 SCHEMA = "truename.enrolment/1"
 MAX_BYTES = 256_000_000
 """Largest journal that is read: 50,000 answers of 5 kB."""
+_BEGINNING = json.dumps({"schema": SCHEMA}).removesuffix("}").encode()
 _REMEDY = "move it away to begin anew, or name another file with --out"
 
 
@@ -38,7 +39,7 @@ class Enrolment:
 
 
 class Journal:
-    """The record beside `pack`. Reading it changes nothing; adding to it is durable at once."""
+    """The record beside `pack`. Reading it changes nothing; what is added is in the file at once."""
 
     def __init__(self, pack: Path) -> None:
         """Raises CannotRunError where the file is there and is no journal."""
@@ -47,6 +48,7 @@ class Journal:
         self.enrolments: dict[str, Enrolment] = {}
         self.answers: dict[tuple[str, str], list[str]] = {}
         """(question id, model) -> answers, in the order in which they came."""
+        self._cut_at: int | None = None
         if self.path.exists():
             self._read()
 
@@ -87,6 +89,9 @@ class Journal:
         try:
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(handle, "ab") as file:
+                if self._cut_at is not None:
+                    file.truncate(self._cut_at)
+                    self._cut_at = None
                 file.write(text.encode())
         except OSError as error:
             raise CannotRunError(
@@ -102,9 +107,9 @@ class Journal:
         if len(data) > MAX_BYTES:
             raise CannotRunError(f"{self.path} is larger than {MAX_BYTES} bytes", _REMEDY)
         whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:  # a run that was killed in the middle of a line
-            os.truncate(self.path, len(whole))
-        if not whole:
+        if whole != data:  # a run that was killed in the middle of a line: what it left is cut off before the next is written
+            self._cut_at = len(whole)
+        if not whole and _BEGINNING.startswith(data[: len(_BEGINNING)]):
             return
         try:
             first, *rows = (json.loads(line) for line in whole.splitlines())

@@ -6,14 +6,16 @@ digest holds, so that a run which breaks off is continued by the next. Only veri
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
 from fingerprints import published
 from fingerprints.packs import Pack
-from fingerprints.questions import Question, Source
+from fingerprints.questions import Question
 from verifier.errors import CannotRunError, TargetRefusedError
 from verifier.question_store import QuestionStore
 
@@ -44,9 +46,7 @@ class Fetched:
         return self.questions - self.present - self.came
 
 
-async def fetch_published(
-    packs: Sequence[Pack], store: QuestionStore, get: Get, *, base: str = RAW_BASE, tell: Callable[[str], None] | None = None
-) -> Fetched:
+async def fetch_published(packs: Sequence[Pack], store: QuestionStore, get: Get, *, tell: Callable[[str], None] | None = None) -> Fetched:
     """Bring in the texts that the store lacks, one request per published file. `get` is `verifier.endpoint.fetch.fetch`, bound to a policy.
 
     Raises TargetRefusedError where the guard refuses the place itself."""
@@ -56,7 +56,7 @@ async def fetch_published(
         if question.source is not None:
             by_file.setdefault((question.source.repository, question.source.commit, question.source.path), []).append(question)
     for (repository, commit, path), questions in by_file.items():
-        url = f"{base}/{repository}/{commit}/{quote(path)}"
+        url = f"{RAW_BASE}/{repository}/{commit}/{quote(path)}"
         if tell:
             tell(f"{repository}/{path}: {len(questions)} wanted")
         try:
@@ -95,11 +95,6 @@ def take_from(place: Path, packs: Sequence[Pack], store: QuestionStore) -> Fetch
     return result
 
 
-def source_url(source: Source, base: str = RAW_BASE) -> str:
-    """Where a source's file is served."""
-    return f"{base}/{source.repository}/{source.commit}/{quote(source.path)}"
-
-
 def _begin(packs: Sequence[Pack], store: QuestionStore) -> tuple[list[Question], Fetched]:
     missing = store.missing(packs)
     total = len({question.sha256 for pack in packs for question in pack.questions})
@@ -116,8 +111,12 @@ def _take(data: bytes, questions: Sequence[Question], store: QuestionStore, prob
         store.put(text)
     lost = [question for question in questions if question.sha256 not in found]
     if lost and lost[0].source is not None:
+        recorded = {question.source.file_sha256 for question in lost if question.source} - {None, hashlib.sha256(data).hexdigest()}
+        changed = "; the file has changed since" if recorded else ""
         names = ", ".join(question.id for question in lost[:3]) + (" …" if len(lost) > 3 else "")
-        problems.append(f"{lost[0].source.repository}/{lost[0].source.path}: no text with the digest of {len(lost)} questions ({names})")
+        problems.append(
+            f"{lost[0].source.repository}/{lost[0].source.path}: no text with the digest of {len(lost)} questions ({names}){changed}"
+        )
     return len(found)
 
 
@@ -134,5 +133,5 @@ def _files(place: Path) -> list[Path]:
     """The file, or what a folder holds: files of prompts first, then small before large."""
     if not place.is_dir():
         return [place]
-    files = [file for file in place.rglob("*") if file.suffix in _SUFFIXES and file.is_file()][:MAX_FILES]
+    files = list(islice((file for file in place.rglob("*") if file.suffix in _SUFFIXES and file.is_file()), MAX_FILES))
     return sorted(files, key=lambda file: ("prompt" not in file.name and "question" not in file.name, file.stat().st_size, file.name))

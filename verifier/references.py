@@ -7,10 +7,13 @@ that `judge` finds them years later. Reads files; opens no socket.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from fingerprints.catalog import Claim, find
 from fingerprints.pack_file import pack_bytes, read_packs
 from fingerprints.packs import Pack, PackError, installed
+from fingerprints.questions import Question, text_digest
+from probes.probe import Reply
 from verifier.places import data_directory, private_directory, write_private
 from verifier.question_store import QuestionStore
 
@@ -42,6 +45,19 @@ def named_by(digests: Sequence[str], extra: Iterable[Pack] = ()) -> tuple[Pack, 
     """The packs of these digests, in their order, as far as they are installed, given or remembered."""
     known = {pack.digest: pack for pack in (*installed(), *extra)}
     return tuple(pack for digest in digests if (pack := known.get(digest) or _remembered(digest)) is not None)
+
+
+def as_asked(packs: Iterable[Pack], replies: Iterable[Reply]) -> tuple[Pack, ...]:
+    """The packs with exactly those texts that a transcript holds, so that reading it needs no store of texts and is the same anywhere."""
+    texts = {text_digest(text): text for reply in replies for _, text in reply.ask.messages}
+    return tuple(
+        replace(pack, questions=tuple(replace(question, text=texts.get(question.sha256, _own(question))) for question in pack.questions))
+        for pack in packs
+    )
+
+
+def _own(question: Question) -> str | None:
+    return question.text if question.source is None else None
 
 
 def _remembered(digest: str) -> Pack | None:

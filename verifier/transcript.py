@@ -13,11 +13,13 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from fingerprints.catalog import Claim
 from fingerprints.wire import Wire
+from probes.paired import PAIRS
 from probes.probe import Reply
 from probes.suite import SUITES
 from verifier.errors import CannotRunError
@@ -101,8 +103,9 @@ class Transcript:
             claim = None if first["claim"] is None else Claim(**first["claim"])
             packs = tuple(str(each) for each in first.get("packs", ()))
             header = Header(**{**first, "claim": claim, "digests": Digests(**first["digests"]), "packs": packs})
-            if header.suite not in SUITES or header.target["wire"] not in list(Wire) or not 0 < header.alpha < 1:
+            if header.suite not in SUITES or header.target["wire"] not in list(Wire) or not 0 < header.alpha < 1 or not _comparable(header):
                 raise ValueError("settings that no audit has")
+            date.fromisoformat(header.started[:10])
             replies = tuple(Reply.from_json(json.loads(line)) for line in lines[1:])
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError, EOFError, zlib.error, RecursionError) as error:
             problem = f"{name} is not a readable Truename transcript ({type(error).__name__})"
@@ -118,6 +121,14 @@ class Transcript:
         except OSError as error:
             raise CannotRunError(f"{file} cannot be read ({error.strerror})", "check the path") from error
         return cls.from_bytes(data, str(file)), data
+
+
+def _comparable(header: Header) -> bool:
+    """Whether the header names no reference, or one that an audit could have asked."""
+    if header.reference is None or header.paired is None:
+        return header.reference is None and header.paired is None
+    tolerance, pairs = float(header.paired["tolerance"]), int(header.paired["pairs"])
+    return header.reference["wire"] in list(Wire) and 0.0 <= tolerance <= 1.0 and 0 <= pairs <= max(PAIRS.values())
 
 
 def _lines(data: bytes) -> list[str]:

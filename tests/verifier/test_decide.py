@@ -55,6 +55,13 @@ def test_recounted_usage_and_one_text_channel_accuse() -> None:
     assert outcome("llama3", counts, channel("truncation", "o200k", 5000)) == "inconsistent"
 
 
+def test_recounted_usage_and_choices_accuse_only_where_both_look_like_the_same_model() -> None:
+    counts = channel("usage", "o200k", 0.25, recounted=True, rounds=2)
+    assert outcome("llama3", counts, behaviour(Block.CHOICE, "gpt-4o-mini", 500)) == "inconsistent"
+    assert outcome("llama3", counts, behaviour(Block.CHOICE, "claude-3-opus", 500)) == "inconclusive"
+    assert outcome("llama3", counts, behaviour(Block.CHOICE, None, 500)) == "inconclusive"
+
+
 def test_one_text_channel_against_matching_counts_is_not_enough() -> None:
     counts = channel("usage", "o200k", 0.25, supports_claim=True, rounds=2)
     verdict = decide([counts, channel("truncation", "llama3", 27000), untested("stream")], claim_of("o200k"), 0.01)
