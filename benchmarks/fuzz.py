@@ -34,11 +34,14 @@ SEEDS_PER_WIRE = 400
 SLOW_SECONDS = 5.0
 """An input that takes longer counts as a hang: the client gives one whole request 25 s."""
 
+_SPELLED = {"token": "hé", "bytes": [104, 195, 169], "logprob": -0.1, "top_logprobs": [{"token": "x", "bytes": None, "logprob": -3.0}]}
 _PLAIN: dict[Wire, Any] = {
     Wire.OPENAI: {
         "id": "c",
         "model": "m",
-        "choices": [{"index": 0, "message": {"content": "héllo \ud83d\ude00"}, "finish_reason": "stop"}],
+        "choices": [
+            {"index": 0, "message": {"content": "héllo \ud83d\ude00"}, "finish_reason": "stop", "logprobs": {"content": [_SPELLED]}}
+        ],
         "usage": {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}},
     },
     Wire.RESPONSES: {
@@ -46,7 +49,7 @@ _PLAIN: dict[Wire, Any] = {
         "object": "response",
         "status": "incomplete",
         "incomplete_details": {"reason": "max_output_tokens"},
-        "output": [{"type": "reasoning"}, {"type": "message", "content": [{"type": "output_text", "text": "hello"}]}],
+        "output": [{"type": "reasoning"}, {"type": "message", "content": [{"type": "output_text", "text": "hé", "logprobs": [_SPELLED]}]}],
         "usage": {"input_tokens": 7, "output_tokens": 16, "output_tokens_details": {"reasoning_tokens": 8}},
     },
     Wire.ANTHROPIC: {
@@ -57,14 +60,27 @@ _PLAIN: dict[Wire, Any] = {
         "usage": {"input_tokens": 1, "cache_read_input_tokens": 6, "output_tokens": 3},
     },
     Wire.GEMINI: {
-        "candidates": [{"content": {"parts": [{"text": "hm", "thought": True}, {"text": "hello"}]}, "finishReason": "MAX_TOKENS"}],
+        "candidates": [
+            {
+                "content": {"parts": [{"text": "hm", "thought": True}, {"text": "hello"}]},
+                "finishReason": "MAX_TOKENS",
+                "logprobsResult": {
+                    "chosenCandidates": [{"token": "hé", "tokenId": 7}],
+                    "topCandidates": [{"candidates": [{"token": "x"}]}],
+                },
+            }
+        ],
         "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 3, "thoughtsTokenCount": 9},
     },
 }
 _EVENTS: dict[Wire, tuple[Any, ...]] = {
-    Wire.OPENAI: ({"choices": [{"delta": {"content": "a"}}]}, {"choices": [], "usage": {"prompt_tokens": 7}}, {"error": {"message": "x"}}),
+    Wire.OPENAI: (
+        {"choices": [{"delta": {"content": "hé"}, "logprobs": {"content": [_SPELLED]}}]},
+        {"choices": [], "usage": {"prompt_tokens": 7}},
+        {"error": {"message": "x"}},
+    ),
     Wire.RESPONSES: (
-        {"type": "response.output_text.delta", "delta": "a"},
+        {"type": "response.output_text.delta", "delta": "hé", "logprobs": [_SPELLED]},
         {"type": "response.completed", "response": _PLAIN[Wire.RESPONSES]},
         {"type": "error", "message": "x"},
     ),

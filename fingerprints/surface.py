@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fingerprints import wordings
+
 DATA = Path(__file__).parent / "data" / "surface.toml"
 FIELDS = ("body", "usage", "error")
 """Where marks are fields of an API flavour, which other vendors speak too: fitted without one of them, these were the false marks."""
@@ -97,8 +99,8 @@ def error_shape(body: Mapping[str, Any]) -> str:
 
 
 def digest() -> str:
-    """SHA-256, in hex, of the table's bytes."""
-    return hashlib.sha256(DATA.read_bytes()).hexdigest()
+    """SHA-256, in hex, of the bytes of both tables: marks and wordings."""
+    return hashlib.sha256(DATA.read_bytes() + wordings.DATA.read_bytes()).hexdigest()
 
 
 def _fields(body: Mapping[str, Any], depth: int) -> str:

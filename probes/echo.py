@@ -24,6 +24,8 @@ SHORTEST_CUT, LONGEST_CUT = 8, 16
 PRIORITY = {"o200k": 4.0, "llama3": 4.0, "cl100k": 2.0, "qwen2.5": 2.0, "deepseek-v3": 2.0, "gemma3": 2.0}
 """Weight of a vocabulary in choosing strings (others 1): what is claimed and what is served in its place most often. o200k
 and Llama 3 split words alike, so that an even choice leaves them together in a third of all sets of three strings."""
+THOUGHT = ("<think>", "<thinking>", "<|channel|>", "<reasoning>")
+"""How models of open weights open the reasoning that a server does not take out of the reply."""
 _LEADS = " \t\r\n\"'`“”‘’「『《"
 _LONGEST_LEAD = 3
 
@@ -119,7 +121,12 @@ def align(reply: Reply, tokens: int) -> Echo | str:
         start += 1
     lead, body = text[:start], text[start:].rstrip()
     if not body:
-        return "the reply is empty"
+        spent = reply.usage is not None and bool(reply.usage.completion_tokens)
+        return "the reply is empty, although tokens were spent: hidden reasoning or a filter took them" if spent else "the reply is empty"
+    if body.startswith(THOUGHT):
+        return "the model thinks aloud before it answers"
+    if body.startswith(payload) and body != payload:
+        return "the whole string and more came back, so the token limit was not applied"
     if not payload.startswith(body):
         return "the model does not copy the string"
     if reply.finish != "length":
@@ -127,6 +134,11 @@ def align(reply: Reply, tokens: int) -> Echo | str:
     if len(body) == len(payload):
         return "the whole string came back, so the token limit was not applied"
     return Echo(payload, tokens, lead, len(body), _edges(reply, len(lead) + len(body)))
+
+
+def commonest(reasons: Sequence[str]) -> str | None:
+    """The reason that most replies gave, the first of equals; None for no reasons."""
+    return max(reasons, key=reasons.count, default=None)
 
 
 def _edges(reply: Reply, end: int) -> tuple[int, ...]:

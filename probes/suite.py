@@ -16,12 +16,13 @@ from datetime import date
 from fingerprints.catalog import Claim
 from fingerprints.packs import Pack
 from fingerprints.wire import Wire
-from probes import bias, counts, echo, logprobs, truncation, usage
+from probes import bias, counts, echo, logprobs, protocol, protocol_limits, truncation, usage
 from probes.bias import BiasProbe
 from probes.choice import ChoiceProbe
 from probes.logprobs import LogprobsProbe
 from probes.plan import Plan
 from probes.probe import Probe
+from probes.protocol import ProtocolProbe
 from probes.stream import StreamProbe
 from probes.surface import SurfaceProbe
 from probes.truncation import TruncationProbe
@@ -39,6 +40,7 @@ class Suite:
     logprob_trials: int
     bias_trials: int
     choice_answers: int
+    protocol_asks: int
     enough_share: float
     """Share of another distinguishable backend that a consistent verdict has to rule out before further rounds are spared."""
 
@@ -50,12 +52,38 @@ class Suite:
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("quick", max_requests=15, usage_rounds=2, echo_trials=4, logprob_trials=1, bias_trials=0, choice_answers=0, enough_share=0.5),
         Suite(
-            "standard", max_requests=60, usage_rounds=2, echo_trials=6, logprob_trials=3, bias_trials=2, choice_answers=20, enough_share=0.5
+            "quick",
+            max_requests=15,
+            usage_rounds=2,
+            echo_trials=4,
+            logprob_trials=1,
+            bias_trials=0,
+            choice_answers=0,
+            protocol_asks=0,
+            enough_share=0.5,
         ),
         Suite(
-            "deep", max_requests=300, usage_rounds=6, echo_trials=24, logprob_trials=6, bias_trials=4, choice_answers=100, enough_share=0.05
+            "standard",
+            max_requests=60,
+            usage_rounds=2,
+            echo_trials=6,
+            logprob_trials=3,
+            bias_trials=2,
+            choice_answers=20,
+            protocol_asks=6,
+            enough_share=0.5,
+        ),
+        Suite(
+            "deep",
+            max_requests=300,
+            usage_rounds=6,
+            echo_trials=24,
+            logprob_trials=6,
+            bias_trials=4,
+            choice_answers=100,
+            protocol_asks=12,
+            enough_share=0.05,
         ),
     )
 }
@@ -88,6 +116,7 @@ def build(
         logprob_trials=suite.logprob_trials,
         bias_trials=suite.bias_trials if Wire(wire) is Wire.OPENAI else 0,  # no other wire has logit_bias
         choice_answers=suite.choice_answers,
+        protocol_asks=suite.protocol_asks,
         wire=wire,
         alpha=alpha,
         least_limit=LEAST_LIMITS.get(Wire(wire), 1),
@@ -100,6 +129,7 @@ def build(
         BiasProbe(plan),
         ChoiceProbe(plan),
         SurfaceProbe(plan),
+        ProtocolProbe(plan),  # the last: it ends with what may crash a server
     )
 
 
@@ -118,7 +148,7 @@ def digest(suite: Suite) -> str:
         ],
         "counts": [counts.BACKGROUND, counts.SPAN, counts.ROUND_BOUND, counts.NATIVE_PRIOR, counts.RECOUNT_PRIOR],
         "priority": echo.PRIORITY,
-        "echo": [truncation.INSTRUCTION, echo.CANDIDATES, echo.SHORTEST_CUT, echo.LONGEST_CUT],
+        "echo": [echo.THOUGHT, truncation.INSTRUCTION, echo.CANDIDATES, echo.SHORTEST_CUT, echo.LONGEST_CUT],
         "logprobs": [logprobs.INSTRUCTION, logprobs.MAX_TOKENS, logprobs.ALTERNATIVES, logprobs.FOREIGN, logprobs.ENOUGH],
         "bias": [
             bias.INSTRUCTION,
@@ -131,6 +161,33 @@ def digest(suite: Suite) -> str:
             bias.OTHER_TABLE,
             bias.STRAY,
         ],
-        "truncation": [truncation.OFF_CANONICAL, {str(k): v for k, v in truncation.SHIFTS.items()}, truncation.TRIAL_BOUND],
+        "protocol": [
+            protocol.PLAIN,
+            protocol.SHORT_WORDS,
+            protocol.LONG_WORDS,
+            protocol.LONG_WORDS_SOLD,
+            protocol.WORDS_A_LINE,
+            protocol.NAMES_TOKENS,
+            protocol.REPLY_TOKENS,
+            protocol.STORY_WORDS_A_TOKEN,
+            protocol.PATIENCE_S,
+            protocol.LATENCY_S,
+            protocol.SLOW_S,
+            protocol.TOO_SLOW_S,
+            protocol.WRONG,
+            protocol_limits.FULL,
+            protocol_limits.FULLEST,
+            protocol_limits.SAME_TOKENS,
+            protocol_limits.SHORTFALL,
+            protocol_limits.SHORTEST_STORY,
+            protocol_limits.ENDING,
+            protocol_limits.FAR_MORE,
+        ],
+        "truncation": [
+            sorted(truncation.LEAST_LIMITS),
+            truncation.OFF_CANONICAL,
+            {str(k): v for k, v in truncation.SHIFTS.items()},
+            truncation.TRIAL_BOUND,
+        ],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

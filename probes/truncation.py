@@ -7,6 +7,7 @@ usage; forging it means generating more and cutting again with another tokenizer
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,6 +24,8 @@ OFF_CANONICAL = 0.08
 SHIFTS = {0: 0.85, -1: 0.1, 1: 0.05}
 """Tokens by which an engine's limit may be off, and how likely: a hidden first token, an end token that counts or not. One
 engine does the same every time, so a shift is shared by all copies of an audit."""
+LEAST_LIMITS = (0, 16)
+"""Tokens that a gateway may raise every limit to, because its upstream takes no less (OpenAI's Responses API: 16)."""
 STRIPPED = ("", " ", "\n")
 """What a server may have stripped from the front of every copy."""
 TRIAL_BOUND = 30.0
@@ -70,7 +73,9 @@ class TruncationProbe:
         aligned = [(reply.ask.key, echo.align(reply, reply.ask.max_tokens)) for reply in mine]
         echoes = [(key, copy) for key, copy in aligned if isinstance(copy, echo.Echo)]
         if len(echoes) < ENOUGH:
-            why = next((copy for _, copy in aligned if isinstance(copy, str)), "no string was sent")
+            why = echo.commonest([copy for _, copy in aligned if isinstance(copy, str)]) or (
+                "too few copies" if mine else "no string was sent"
+            )
             return Evidence(self.name, self.block, tested=False, why_not=why, requests=len(mine))
         copies = [copy for _, copy in echoes]
         logs = {name: _log_likelihood(name, copies) for name in self.names}
@@ -79,8 +84,10 @@ class TruncationProbe:
         best = self._best(copies)
         keys = tuple(key for key, _ in echoes)
         log_e = 0.0
-        if claimed in self.names:
-            ratio = log_mean_exp([logs[name] for name in self.names if name != claimed]) - _log_null(claimed, copies)
+        if claimed in self.names:  # the ends may also have nothing to do with any vocabulary
+            ratio = log_mean_exp([logs[name] for name in self.names if name != claimed]) - max(
+                none, _log_null(claimed, copies), _log_eaten(claimed, copies)
+            )
             bound = len(echoes) * math.log(TRIAL_BOUND)
             log_e = min(bound, max(-bound, ratio))
         supports = claimed is not None and best == claimed
@@ -165,5 +172,16 @@ def _log_likelihood(name: str, copies: Sequence[echo.Echo]) -> float:
 
 
 def _log_null(name: str, copies: Sequence[echo.Echo]) -> float:
-    """The largest log probability of the ends under any allowed engine: any shift, any stripping, the same for all copies."""
-    return max(_log_density(name, copies, shift, stripped) for shift in SHIFTS for stripped in STRIPPED)
+    """The largest log probability of the ends under any allowed engine: any shift, any stripping, any least limit, the same for all
+    copies."""
+    raised = [[dataclasses.replace(copy, tokens=max(least, copy.tokens)) for copy in copies] for least in LEAST_LIMITS]
+    return max(_log_density(name, cut, shift, stripped) for cut in raised for shift in SHIFTS for stripped in STRIPPED)
+
+
+def _log_eaten(name: str, copies: Sequence[echo.Echo]) -> float:
+    """Log probability of the ends where unreported reasoning eats any part of every limit: any token of `name` may be the last."""
+    total = 0.0
+    for copy in copies:
+        ends = echo.cuts(name, copy.lead, copy.text)[: copy.tokens]
+        total += math.log((1.0 - OFF_CANONICAL) * ends.count(copy.length) / len(ends) + OFF_CANONICAL / len(copy.text))
+    return total

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from fingerprints import accounting, strings, tokenizers
-from probes.counts import RECOUNT_PRIOR, ROUND_BOUND, Fit, background, fit, hedged, log_mean_exp
+from probes.counts import BACKGROUND, RECOUNT_PRIOR, ROUND_BOUND, SPAN, Fit, background, fit, hedged, log_mean_exp
 from probes.plan import RECOUNTERS, Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
 from probes.separation import Margins, Question, choose
@@ -124,8 +124,10 @@ class UsageProbe:
         mine = [reply for reply in replies if reply.ask.probe == self.name]
         answered = [reply for reply in mine if reply.ok]
         if not answered:
-            return self._untested(mine, "no question was answered")
-        base = [_prompt_tokens(reply) for reply in answered if reply.ask.key.startswith("usage/base/")]
+            error = next((reply.error for reply in mine if reply.error is not None), None)
+            return self._untested(mine, "no question was answered" + (f" ({error.kind}: {error.text})" if error else ""))
+        apart = _cached_apart(answered)
+        base = [_prompt_tokens(reply, apart) for reply in answered if reply.ask.key.startswith("usage/base/")]
         bases = [count for count in base if count is not None]
         if not bases:
             text = "The endpoint reports no prompt token counts, so what it bills cannot be compared with any tokenizer."
@@ -133,9 +135,9 @@ class UsageProbe:
             return self._untested(mine, "the endpoint reports no prompt token counts", finding)
         jitter = max(bases) - min(bases)
         if jitter > JITTER_LIMIT:
-            why = f"two identical requests were counted {jitter} tokens apart, so something random is added to each"
-            return self._untested(mine, why)
-        rounds = self._complete_rounds(answered)
+            what = "a prompt cache or something random changes the counts" if bases[-1] < bases[0] else "something random is added to each"
+            return self._untested(mine, f"two identical requests were counted {jitter} tokens apart, so {what}")
+        rounds = self._complete_rounds(answered, apart)
         if not rounds:
             return self._untested(mine, "too few questions were answered with a token count")
         measured = [np.array([count - bases[0] for _, count in counts], dtype=np.float64) for counts in rounds]
@@ -160,7 +162,9 @@ class UsageProbe:
                 totals[name] += value
             if allowed:
                 others = [fitted[name].log_mixed for name in self.names if name not in allowed]
-                ratio = log_mean_exp(others) - max(fitted[name].log_scaled for name in allowed)
+                null = max(max(fitted[name].log_scaled, _log_shifted(fitted[name], len(row), jitter)) for name in allowed)
+                # Counts that have nothing to do with the text (a cache, a fixed table) are the gateway's doing too.
+                ratio = log_mean_exp(others) - max(background(len(row)), null)
                 log_e += hedged(ratio)
             for j, (ask, _) in enumerate(asks):
                 rows.append({"key": ask.key, "measured": int(row[j]), "predicted": dict(zip(self.names, table[j], strict=True))})
@@ -252,11 +256,11 @@ class UsageProbe:
         text = f"About {hidden} prompt tokens are neither the question's nor the claimed model's usual template: a hidden system prompt."
         return [Finding("hidden-prompt", "moderate" if hidden >= 3 * HIDDEN_PROMPT else "weak", text, (base.ask.key,))]
 
-    def _complete_rounds(self, answered: Sequence[Reply]) -> list[list[tuple[Ask, int]]]:
+    def _complete_rounds(self, answered: Sequence[Reply], apart: bool) -> list[list[tuple[Ask, int]]]:
         """Per round, the (ask, prompt tokens) pairs; rounds with fewer than three counted questions are left out."""
         by_round: dict[str, list[tuple[Ask, int]]] = {}
         for reply in answered:
-            count = _prompt_tokens(reply)
+            count = _prompt_tokens(reply, apart)
             number = reply.ask.key.split("/")[1]
             if count is not None and number != "base":
                 by_round.setdefault(number, []).append((reply.ask, count))
@@ -276,5 +280,23 @@ class UsageProbe:
         return Evidence(self.name, self.block, tested=False, why_not=why, requests=len(mine), findings=findings)
 
 
-def _prompt_tokens(reply: Reply) -> int | None:
-    return reply.usage.prompt_tokens if reply.ok and reply.usage is not None else None
+def _log_shifted(f: Fit, questions: int, jitter: float) -> float:
+    """Log likelihood of a round whose counts are all off by one constant: a prompt cache that only its questions hit, uncounted."""
+    return questions * math.log1p(-BACKGROUND) - math.log(SPAN) if f.spread <= 0.5 + jitter else -math.inf
+
+
+def _prompt_tokens(reply: Reply, cached_apart: bool = False) -> int | None:
+    if not reply.ok or reply.usage is None or reply.usage.prompt_tokens is None:
+        return None
+    return reply.usage.prompt_tokens + ((reply.usage.cached_tokens or 0) if cached_apart else 0)
+
+
+def _cached_apart(answered: Sequence[Reply]) -> bool:
+    """Whether cached tokens are reported beside the prompt's and not inside: more of them than of the prompt's, or two identical
+    requests that differ by no more than what the cache took over."""
+    usages = [reply.usage for reply in answered if reply.usage is not None]
+    if any((usage.cached_tokens or 0) > (usage.prompt_tokens or 0) for usage in usages):
+        return True
+    bases = [reply for reply in answered if reply.ask.key.startswith("usage/base/")]
+    counts, sums = ({_prompt_tokens(reply, apart) for reply in bases} for apart in (False, True))
+    return len(counts) > 1 and len(sums) == 1

@@ -20,7 +20,7 @@ from fingerprints.wire import Wire
 from probes import suite as suites
 from probes.paired import PAIRS
 from probes.paired_process import TOLERANCE
-from probes.probe import Ask, Evidence, Probe, Reply
+from probes.probe import Ask, Block, Evidence, Probe, Reply
 from verifier import outages
 from verifier.decide import Verdict, decide, in_batch
 from verifier.errors import CannotRunError
@@ -174,7 +174,8 @@ async def interrogate(
         asked = False
         while asks := probe.next_round(read_by(probe, replies)):
             settled = verdict is not None and suites.SUITES[header.suite].settled_by(verdict.excludes_share)
-            if asked and settled and header.early_stop and probe.name != "paired":  # who names a reference wants it compared
+            # Who names a reference wants it compared, and limits are worth knowing of an honest endpoint too.
+            if asked and settled and header.early_stop and probe.name != "paired" and probe.block is not Block.SURFACE:
                 break  # consistent, and the suite's promise is kept: every channel still gets its first round
             asked = True
             answered = await ask_all(asks, retry_timeouts=bool(replies))

@@ -17,6 +17,7 @@ REFUSALS = frozenset({"bad-request", "refused-key", "not-found"})
 def findings(replies: Sequence[Reply]) -> list[Finding]:
     """One finding for failures and one for refusals, where there are any."""
     found = []
+    replies = [reply for reply in replies if reply.ask.raw is None]  # wrong on purpose: being refused is what they are for
     for code, refused in (("outage", False), ("probe-refused", True)):
         failed = [reply for reply in replies if reply.error is not None and (reply.error.kind in REFUSALS) == refused]
         if not failed:

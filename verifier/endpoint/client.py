@@ -179,7 +179,7 @@ class EndpointClient:
                     if reply.attempts and not self._take_request():
                         return reply
                     reply, outcome = await self._send(ask, reply.attempts)
-                    if self._worth_retrying(outcome, retry_timeouts):
+                    if ask.raw is None and self._worth_retrying(outcome, retry_timeouts):  # wrong on purpose is asked once
                         raise _AgainError(outcome.retry_after_s)
         except _AgainError:
             pass  # all attempts are used up: the last reply stands

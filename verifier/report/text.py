@@ -97,5 +97,6 @@ _TITLES = {
     "truncation": "Characters of a copy cut at the token limit: measured, and where each vocabulary ends",
     "logprobs": "Tokens spelled by log probabilities: how many, and how many of them each vocabulary has",
     "bias": "Tokens forced by their id: what came, and what each vocabulary has there",
+    "protocol": "Limits, errors and speed: what was asked and what came of it",
     "stream": "Chunk edges: how many came, and how many of them each vocabulary has",
 }
