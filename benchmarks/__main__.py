@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-NAMES = ("simulate", "cost", "tokens", "claude", "probes", "vocabularies", "fuzz")
+NAMES = (
+    *("simulate", "cost", "tokens", "claude", "probes", "vocabularies", "fuzz"),
+    *("alpha", "compare", "forged", "edges", "choices", "style", "filters"),
+)
 
 
 def main() -> None:

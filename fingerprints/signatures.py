@@ -11,10 +11,14 @@ from importlib import resources
 
 from fingerprints import accounting, catalog, surface, tokenizers
 
+TABLES = ("words.toml", "choice_questions.toml")
+"""Tables of questions that no module's own digest covers."""
+
 
 @cache
 def digest() -> str:
     """SHA-256 (hex) over the digests of every signature source, in a fixed order."""
-    words = (resources.files("fingerprints") / "data" / "words.toml").read_bytes()
-    parts = [tokenizers.digest(), catalog.digest(), accounting.digest(), surface.digest(), hashlib.sha256(words).hexdigest()]
+    folder = resources.files("fingerprints") / "data"
+    tables = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in TABLES]
+    parts = [tokenizers.digest(), catalog.digest(), accounting.digest(), surface.digest(), *tables]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
