@@ -20,7 +20,7 @@ import numpy as np
 import numpy.lib.format as npy
 import numpy.typing as npt
 
-from fingerprints.packs import DTYPES, KINDS, MAX_ARRAY_BYTES, MAX_ARRAYS, Pack, PackError, canonical, pack_from, section
+from fingerprints.packs import DTYPES, KINDS, MAX_ARRAY_BYTES, MAX_ARRAYS, NotAPackError, Pack, PackError, canonical, pack_from, section
 
 FORMAT = "truename.pack/1"
 MAX_FILE_BYTES = 128_000_000
@@ -132,9 +132,9 @@ def _members(data: bytes) -> dict[str, bytes]:
     except PackError:
         raise
     except Exception:  # zipfile lets through whatever its parts raise on bytes that were made to mislead it
-        raise PackError("the file is not a pack: its zip container cannot be read") from None
+        raise NotAPackError("the file is not a pack: its zip container cannot be read") from None
     if _MANIFEST not in members:
-        raise PackError("the file is not a pack: it has no manifest")
+        raise NotAPackError("the file is not a pack: it has no manifest")
     return members
 
 
@@ -169,7 +169,7 @@ def _manifest(members: Mapping[str, bytes]) -> list[dict[str, Any]]:
     raw = members[_MANIFEST]
     value = _json(raw, "manifest")
     if not isinstance(value, dict) or set(value) != {"format", "packs"}:
-        raise PackError("the file is not a pack: its manifest has other fields")
+        raise NotAPackError("the file is not a pack: its manifest has other fields")
     if value["format"] != FORMAT:
         raise PackError(f"the pack file has the format {value['format']!r:.60}, and this version reads {FORMAT}")
     if canonical(value) != raw:

@@ -52,6 +52,10 @@ class PackError(ValueError):
         super().__init__(" ".join(problem.split())[:300])
 
 
+class NotAPackError(PackError):
+    """The bytes are no pack file at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackModel:
     """One model that a pack holds statistics of."""
@@ -132,7 +136,7 @@ def section(pack: Pack) -> dict[str, Any]:
         "expires": pack.expires,
         "origin": pack.origin,
         "licence": pack.licence,
-        "questions": [_question_json(question) for question in pack.questions],
+        "questions": [question_json(question) for question in pack.questions],
         "models": [dataclasses.asdict(model) for model in pack.models],
         "arrays": {
             name: {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
@@ -153,12 +157,13 @@ def canonical(value: Any) -> bytes:
 def pack_from(section: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Pack:
     """The pack that `section` describes. Raises PackError for a missing field, an unknown one or a wrong type."""
     values = _fields(section, Pack, "the pack", without={"digest"})
-    questions = tuple(_question_from(each) for each in _list(values["questions"], "questions"))
+    questions = tuple(question_from(each) for each in _list(values["questions"], "questions"))
     models = tuple(PackModel(**_fields(each, PackModel, "a model")) for each in _list(values["models"], "models"))
     return Pack(**(values | {"questions": questions, "models": models, "arrays": arrays}))
 
 
-def _question_json(question: Question) -> dict[str, Any]:
+def question_json(question: Question) -> dict[str, Any]:
+    """The question as plain JSON, without its text where others wrote it."""
     values = dataclasses.asdict(question)
     if question.source is not None:  # what others wrote is never shipped
         values["text"] = None
@@ -166,7 +171,8 @@ def _question_json(question: Question) -> dict[str, Any]:
     return values
 
 
-def _question_from(value: Any) -> Question:
+def question_from(value: Any) -> Question:
+    """The question that `question_json` wrote. Raises PackError for other fields; their values are checked when a Pack is made."""
     values = _fields(value, Question, "a question")
     if values["source"] is not None:
         values["source"] = Source(**_fields(values["source"], Source, "a question's source"))
@@ -196,6 +202,8 @@ def _array(name: object, array: Any) -> npt.NDArray[Any]:
         raise PackError(f"the array {name} has the type {array.dtype.str!r:.40}, which packs do not hold")
     if plain.ndim > 4 or plain.nbytes > MAX_ARRAY_BYTES:
         raise PackError(f"the array {name} has more than 4 dimensions or {MAX_ARRAY_BYTES} bytes")
+    if plain.flags.c_contiguous and not plain.flags.writeable:
+        return plain
     copy = np.array(plain, order="C")
     copy.setflags(write=False)
     return copy

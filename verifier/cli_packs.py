@@ -5,8 +5,10 @@ What is asked for goes to stdout, as text or with --json; what happens meanwhile
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -143,6 +145,7 @@ def packs_build(
     as_json: AsJson = False,
 ) -> None:
     """Build the packs that ship with Truename again, from the recorded answers that they were made of."""
+    from fingerprints.packs import PackError
     from verifier import pack_files
 
     try:
@@ -153,15 +156,15 @@ def packs_build(
         ) from error
     if not data.is_dir():
         raise CannotRunError(f"there is no folder {data}", "name the folder of recorded answers with --data")
-    out.mkdir(parents=True, exist_ok=True)
     try:
-        code = builder.main(["--data", str(data), "--out", str(out)])
+        with contextlib.redirect_stdout(sys.stderr):
+            builder.main(["--data", str(data), "--out", str(out)])
     except OSError as error:
         raise CannotRunError(
             f"{error.filename or data}: {error.strerror or error}", "name the folder of recorded answers with --data"
         ) from error
-    if code:
-        raise typer.Exit(CannotRunError.exit_code)
+    except PackError as error:
+        raise CannotRunError(f"{data}: {error}", "name the folder of recorded answers with --data") from error
     written = [(path, pack) for path in sorted(out.glob("*.pack")) for pack in pack_files.load(path).packs]
     if as_json:
         _print_json([{"file": str(path), "name": pack.name, "kind": pack.kind, "digest": pack.digest} for path, pack in written])
