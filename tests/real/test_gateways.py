@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from api.cli import main
-from tests.real import gateways
-from tests.real.gateways import Gateway
+from benchmarks import gateways
+from benchmarks.gateways import Gateway
 from verifier import Settings, audit
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("gateways"), pytest.mark.timeout(300)]

@@ -1,8 +1,9 @@
 """Real HTTP gateways in front of a real local server: what relays do to the usage, the chunks and the prompt, plain and streamed.
 
 Takes the base URL of a server and a `Gateway` (which of request, usage and chunks it changes), serves on a free loopback port in
-threads of its own and gives its base URL. Recounting uses tiktoken, the library that gateways use, so that a mistake in our own
-counting cannot hide itself. Text is never changed: what the model wrote comes through to the last letter.
+threads of its own and gives its base URL. Recounting uses tiktoken, the library that gateways use (or the second implementation of
+another vocabulary), so that a mistake in our own counting cannot hide itself. Text is never changed: what the model wrote comes
+through to the last letter.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from urllib.parse import urlsplit
 
 import splintr
 import tiktoken
+
+from benchmarks.second import second
 
 JSON = dict[str, Any]
 
@@ -115,7 +118,12 @@ def encoding(vocabulary: str) -> tiktoken.Encoding:
 
 
 def _count(vocabulary: str, *texts: str) -> int:
-    return sum(len(encoding(vocabulary).encode_ordinary(text)) for text in texts)
+    if vocabulary in _RANKS:
+        return sum(len(encoding(vocabulary).encode_ordinary(text)) for text in texts)
+    other = second(vocabulary)
+    if other is None:
+        raise ValueError(f"no second implementation of {vocabulary}")
+    return sum(other.count(text) for text in texts)
 
 
 def _contents(request: JSON) -> list[str]:
@@ -131,13 +139,14 @@ def recount(vocabulary: str, overhead: int = OVERHEAD) -> Gateway:
     return Gateway(usage=lambda said: _usage(_count(vocabulary, *_contents(said.request)) + overhead, _count(vocabulary, said.text)))
 
 
-def forge(vocabulary: str, overhead: int = OVERHEAD) -> Gateway:
-    """A careful cheat: the claimed tokenizer's counts, and exactly the token limit for replies that were cut at it."""
+def forge(vocabulary: str, overhead: int = OVERHEAD, factor: float = 1.0) -> Gateway:
+    """A careful cheat: the claimed tokenizer's counts, and exactly the token limit for replies that were cut at it; all of
+    them times `factor`, so that no count is one that a recounting gateway would give."""
 
     def usage(said: Said) -> JSON:
         limit = said.request.get("max_tokens") or said.request.get("max_completion_tokens")
-        cut = said.finish == "length" and isinstance(limit, int)
-        return _usage(_count(vocabulary, *_contents(said.request)) + overhead, limit if cut else _count(vocabulary, said.text))
+        completion = limit if said.finish == "length" and isinstance(limit, int) else _count(vocabulary, said.text)
+        return _usage(round((_count(vocabulary, *_contents(said.request)) + overhead) * factor), round(completion * factor))
 
     return Gateway(usage=usage)
 
