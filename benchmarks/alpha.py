@@ -126,12 +126,8 @@ def _re_audited(paths: Sequence[Walk], claim: Claim) -> bool:
 
 
 def _paths(arms: Sequence[Arm], seeds: Sequence[int]) -> list[list[Walk]]:
-    """Every arm audited with every seed; seeds outside, since the questions of a seed are planned once for all."""
-    paths: list[list[Walk]] = [[] for _ in arms]
-    for seed in seeds:
-        for arm, collected in zip(arms, paths, strict=True):
-            collected.append(_path(arm, seed))
-    return paths
+    """Every arm audited with every seed; the questions of a seed are planned once and remembered."""
+    return [[_path(arm, seed) for seed in seeds] for arm in arms]
 
 
 def _path(arm: Arm, seed: int) -> Walk:

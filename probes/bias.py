@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from fingerprints import strings, tokenizers
 from probes.counts import log_mean_exp
@@ -122,10 +122,13 @@ class BiasProbe:
         )
 
     @cached_property
-    def ids(self) -> list[int]:
-        """The ids to ask for, each chosen to be told from the vocabularies that those before it did not tell apart."""
+    def ids(self) -> tuple[int, ...]:
+        """The ids to ask for."""
+        return _chosen_ids(self.plan.seed, self.plan.claimed_tokenizer, self.trials)
+
+    def choose(self, claimed: str | None) -> list[int]:
+        """Ids for a claim of that vocabulary, each told from the vocabularies that those before it did not tell apart."""
         rng = self.plan.rng("bias/ids")
-        claimed = self.plan.claimed_tokenizer
         drawn = [(token_id, self._texts(token_id)) for token_id in rng.sample(IDS, DRAWN)]
         if claimed in self.names:
             drawn = [(token_id, texts) for token_id, texts in drawn if _is_word(texts.get(claimed, ()))]
@@ -237,6 +240,12 @@ class BiasProbe:
         if not any(reply.ok for reply in mine):
             return "the endpoint answered no question with logit_bias"
         return "the endpoint does not write the token that logit_bias asks for"
+
+
+@lru_cache(maxsize=512)
+def _chosen_ids(seed: int, claimed: str | None, trials: int) -> tuple[int, ...]:
+    """Remembered: an audit builds its probes anew to ask and to conclude, and choosing takes a fifth of a second."""
+    return tuple(BiasProbe(Plan(seed=seed, claim=None, bias_trials=trials)).choose(claimed))
 
 
 def _is_word(texts: Sequence[str]) -> bool:
