@@ -11,7 +11,7 @@ from importlib import resources
 
 from fingerprints import accounting, catalog, surface, tokenizers
 
-TABLES = ("words.toml", "choice_questions.toml")
+TABLES = ("words.toml", "choice_questions.toml", "open_questions.toml", "same_prompt.npz")
 """Tables of questions that no module's own digest covers."""
 
 

@@ -241,9 +241,9 @@ def _print(report: Report, form: str) -> None:
         return
     from rich.console import Console
 
-    from verifier.report import text
+    from verifier.report import comparison, text
 
-    text.show(report, Console())
+    (comparison if comparison.is_comparison(report) else text).show(report, Console())
 
 
 def _print_plan(target: Target, settings: Settings, claim: Claim | None, form: str) -> None:

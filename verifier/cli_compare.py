@@ -6,6 +6,7 @@ was given for and to no other.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -33,6 +34,9 @@ from verifier.cli_options import (
 from verifier.errors import UsageError
 
 if TYPE_CHECKING:
+    from probes.probe import Reply
+    from verifier.auditing import Progress
+    from verifier.decide import Verdict
     from verifier.options import Settings
     from verifier.target import Target
 
@@ -83,7 +87,6 @@ def compare(
 
     from probes.paired_process import TOLERANCE
     from verifier import comparing
-    from verifier.report.progress import printer
 
     form = output_form(format, as_json)
     if tolerance is not None and not 0.0 <= tolerance < 1.0:
@@ -96,7 +99,7 @@ def compare(
         return
     auto = frozenset(side for side, named in (("target", wire), ("reference", reference_wire)) if named == "auto")
     report = asyncio.run(
-        comparing.compare_targets(target, reference, settings, TOLERANCE if tolerance is None else tolerance, printer(), auto)
+        comparing.compare_targets(target, reference, settings, TOLERANCE if tolerance is None else tolerance, _progress(), auto)
     )
     if out is not None:
         report.save(out)
@@ -129,6 +132,22 @@ def make_reference(base_url: str, model: str, wire: str, key_variable: str | Non
     key = os.environ[key_variable] if key_variable is not None else target.api_key if own else None
     reference = Target.parse(base_url, model, wire=spoken or Wire.OPENAI, api_key=key)
     return reference if spoken else reference.speaking(wire_by_url(reference) or Wire.OPENAI)
+
+
+def _progress() -> Progress:
+    """One line on stderr per reply, and the weight of the evidence after each round."""
+    from verifier.report.comparison import WORDS
+    from verifier.report.progress import printer
+
+    each = printer()
+
+    def tell(reply: Reply, verdict: Verdict | None) -> None:
+        if verdict is None:
+            each(reply, None)
+        else:
+            typer.echo(f"      evidence so far: e = {math.exp(min(verdict.log_e, 300.0)):.3g}; {WORDS[verdict.outcome]}", err=True)
+
+    return tell
 
 
 def _print_plan(target: Target, reference: Target, settings: Settings, form: str) -> None:

@@ -32,7 +32,9 @@ LEANING = math.log(3.0)
 """Log e-value from which a behaviour channel stands in the way of clearing a claim: an honest endpoint's e-value exceeds it in at
 most one audit of three. Tokenizer channels of an honest endpoint stay below 1, so for them any doubt counts."""
 COUNT_CHANNEL = "usage"
-SYSTEM_PROMPT = "system prompt"
+SYSTEM_PROMPT = "system prompt or sampler settings"
+"""What moves answers without another model: instructions, and defaults such as top-k, which alone moved first tokens by 0.38 in
+total variation on one llama.cpp server (benchmarks drift)."""
 EXPLAINED_BY = {
     COUNT_CHANNEL: frozenset({"recounted usage"}),
     "truncation": frozenset({"text cut by the gateway"}),
@@ -156,11 +158,15 @@ def _accused(evidence: Sequence[Evidence], log_e: float, alpha: float, findings:
         return [counts]
     if counts is not None and counts.recounted and (sure := [e for e in texts if e.log_e >= threshold and _agrees(e, counts)]):
         return [counts, *sure]
-    hidden = any(finding.code == "hidden-prompt" for finding in findings)
     for one, other in combinations(against, 2):
-        if _explained_together(one, other) and (hidden or one.best is None or one.best != other.best):
-            continue
-        return [one, other]
+        if not _explained_together(one, other):
+            return [one, other]
+    hidden = any(finding.code == "hidden-prompt" for finding in findings)
+    leaning = [e for e in tested if e.log_e >= LEANING and e.best is not None]
+    for one, other in combinations(leaning, 2):
+        alike = one.block is not other.block and one.best == other.best and not hidden
+        if alike and (min(one.log_e, other.log_e) >= AGREEING or max(one.log_e, other.log_e) >= threshold):
+            return [one, other]
     return []
 
 
@@ -179,8 +185,9 @@ def _agrees(channel: Evidence, counts: Evidence) -> bool:
 def _explained_together(one: Evidence, other: Evidence) -> bool:
     """Whether a single gateway, prompt or forgery shows what both channels show.
 
-    A system prompt moves choices and style alike. Where both look like the same other model, and the accounting shows no hidden
-    prompt, that explanation is dropped by the caller: a prompt that makes one model choose and write as another is a forgery.
+    A system prompt moves choices and style alike. They accuse together only where both look like the same other model (both at
+    e >= 10, or one of them beyond the threshold by itself and the other at e >= 3), and the accounting shows no hidden prompt: what makes one model choose and write as another
+    is a forgery.
     """
     return bool(EXPLAINED_BY.get(one.channel, frozenset()) & EXPLAINED_BY.get(other.channel, frozenset()))
 

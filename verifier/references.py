@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from fingerprints.catalog import Claim, find
 from fingerprints.pack_file import pack_bytes, read_packs
@@ -21,15 +22,22 @@ from verifier.question_store import QuestionStore
 def for_claim(claim: Claim | None, extra: Iterable[Pack] = ()) -> tuple[Pack, ...]:
     """The packs that hold the claimed model or its family, or all where nothing is claimed, with the texts that were fetched."""
     store = QuestionStore()
-    packs = {pack.digest: pack for pack in (*installed(), *extra)}
-    return tuple(store.with_texts(pack) for pack in packs.values() if claim is None or speaks_of(pack, claim))
+    packs = {pack.digest: pack for pack in (*installed(), *extra) if claim is None or speaks_of(pack, claim)}
+    return tuple(store.with_texts(pack) for pack in packs.values())
 
 
 def speaks_of(pack: Pack, claim: Claim) -> bool:
     """Whether a pack holds the claimed model or another of its family."""
     model = find(claim.model)
     names = {claim.model, model.name if model else claim.model}
-    return any(held.name in names or (claim.family is not None and held.family == claim.family) for held in pack.models)
+    return any(held.name in names or (claim.family is not None and _family(held.name) == claim.family) for held in pack.models)
+
+
+@lru_cache(maxsize=4096)
+def _family(name: str) -> str | None:
+    """The catalog's family: packs may sort models more coarsely."""
+    found = find(name)
+    return found.family if found is not None else None
 
 
 def remember(packs: Sequence[Pack]) -> None:

@@ -127,8 +127,9 @@ def _comparable(header: Header) -> bool:
     """Whether the header names no reference, or one that an audit could have asked."""
     if header.reference is None or header.paired is None:
         return header.reference is None and header.paired is None
-    tolerance, pairs = float(header.paired["tolerance"]), int(header.paired["pairs"])
-    return header.reference["wire"] in list(Wire) and 0.0 <= tolerance <= 1.0 and 0 <= pairs <= max(PAIRS.values())
+    tolerance, pairs = float(header.paired["tolerance"]), float(header.paired["pairs"])
+    named = all(isinstance(header.reference[name], str) for name in ("origin", "model", "wire"))
+    return named and header.reference["wire"] in list(Wire) and 0.0 <= tolerance <= 1.0 and 0.0 <= pairs <= max(PAIRS.values())
 
 
 def _lines(data: bytes) -> list[str]:

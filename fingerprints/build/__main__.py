@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 
 def run(arguments: list[str]) -> int:
     """Run ``main(arguments)`` of the named module; its exit code, or 2 for a name without a command."""
-    name = arguments[0] if arguments else ""
+    name = arguments[0].replace("-", "_") if arguments else ""
     if not name.isidentifier() or find_spec(f"fingerprints.build.{name}") is None:
         return _usage()
     command = getattr(import_module(f"fingerprints.build.{name}"), "main", None)

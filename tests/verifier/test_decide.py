@@ -175,6 +175,14 @@ def test_choices_and_style_that_a_system_prompt_may_have_moved_do_not_accuse() -
     assert decide(nobody, GPT, 0.01).outcome == "inconclusive"
 
 
+@pytest.mark.parametrize(
+    ("choices", "style", "outcome"), [(500, 4, "inconsistent"), (50, 4, "inconclusive"), (500, 2, "inconclusive"), (12, 12, "inconsistent")]
+)
+def test_the_weaker_of_two_that_look_alike_needs_less_where_the_stronger_stands_alone(choices: float, style: float, outcome: str) -> None:
+    both = [behaviour(Block.CHOICE, "claude-3-opus", choices), behaviour(Block.STYLE, "claude-3-opus", style)]
+    assert decide(both, GPT, 0.01).outcome == outcome
+
+
 def test_a_hidden_prompt_takes_away_what_choices_and_style_say_together() -> None:
     both = [behaviour(Block.CHOICE, "claude-3-opus", 500), behaviour(Block.STYLE, "claude-3-opus", 500)]
     assert decide(both, GPT, 0.01).outcome == "inconsistent"
