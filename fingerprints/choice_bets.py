@@ -81,7 +81,8 @@ def bets(models: Sequence[Predictive], claimed: int, rivals: Sequence[int]) -> B
 
 def _heated(model: Predictive, claimed: int, temperature: float) -> Array:
     expected: Array = model.expected[claimed] ** (1 / temperature)
-    return expected / expected.sum()
+    heated: Array = expected / expected.sum()
+    return heated
 
 
 def _gains(model: Predictive, claimed: int, rivals: Sequence[int], temperature: float, misjudged: float) -> Array:

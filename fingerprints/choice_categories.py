@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 MAX_CATEGORIES = 4096
 """Most categories of one question, so that a stranger's rule cannot ask for unbounded memory."""
@@ -55,7 +55,8 @@ class Rule:
         bounds = value if ranged and isinstance(value, list | tuple) and len(value) == 2 else (None if ranged else 1, value)
         if len(values) != 1 or kind not in _KINDS or not all(type(number) is int for number in (*bounds, other)):
             raise RuleError(f"no rule for categories: {str(data)[:80]!r}")
-        rule = cls(kind, bounds[0], bounds[1], other)
+        low, high = cast("tuple[int, int]", bounds)
+        rule = cls(kind, low, high, other)
         least = rule.high - rule.low >= (_DECILES - 1 if kind == "pair" else 1) and abs(rule.low) <= 10**9 and rule.high <= 10**9
         if not (least and 0 <= other and rule.size <= MAX_CATEGORIES and (kind != "letters" or rule.high == 26)):
             raise RuleError(f"a rule for more than {MAX_CATEGORIES} categories, or for fewer than two: {str(data)[:80]!r}")

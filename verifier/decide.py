@@ -186,8 +186,8 @@ def _explained_together(one: Evidence, other: Evidence) -> bool:
     """Whether a single gateway, prompt or forgery shows what both channels show.
 
     A system prompt moves choices and style alike. They accuse together only where both look like the same other model (both at
-    e >= 10, or one of them beyond the threshold by itself and the other at e >= 3), and the accounting shows no hidden prompt: what makes one model choose and write as another
-    is a forgery.
+    e >= 10, or one beyond the threshold by itself and the other at e >= 3) and the accounting shows no hidden prompt: what makes
+    one model choose and write as another is a forgery.
     """
     return bool(EXPLAINED_BY.get(one.channel, frozenset()) & EXPLAINED_BY.get(other.channel, frozenset()))
 
