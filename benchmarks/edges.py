@@ -1,6 +1,6 @@
-"""`python -m benchmarks edges`: how many wrong vocabularies one streamed echo of 150 characters excludes, at one token a chunk and when
+"""`python -m benchmarks edges`: how many wrong vocabularies the one long streamed echo of an audit excludes, at one token a chunk and when
 a random 10 % of the chunk edges survive a gateway's merging. Stand-in endpoint: it copies perfectly and streams the tokens of a second
-implementation. `--limit` is the number of echoes per true vocabulary (40 is the published figure)."""
+implementation. `--limit` is the number of echoes per true vocabulary (100 is the published figure)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 
 from benchmarks.second import second
 from benchmarks.simulated import _tokens
-from probes import echo, truncation
+from probes import echo
 from probes.echo import Echo
+from probes.plan import Plan
 from probes.probe import Ask, Chunk, Reply
-from probes.stream import _boundaries
+from probes.stream import StreamProbe, _boundaries
 
-ECHOES = 40
-CHARACTERS = 150
+ECHOES = 100
+FIRST = 1000
+"""Added to the seed: the generator was made on seeds below 1000 and is measured on later ones."""
 ARMS = {"one token a chunk": 1.0, "10 % of edges survive": 0.1}
 """Arm -> probability with which each inner chunk edge survives, independently."""
-LEAST_TOKENS = 16
-"""The token limit with which the generator makes its longer strings (as for the Responses wire)."""
 APART = 60
 """Echoes of other seeds over which two vocabularies must differ somewhere to count as distinguishable."""
 FAR = 1_000_000
@@ -46,11 +46,11 @@ def run(data: Path | None = None, seed: int = 0, limit: int | None = None) -> di
     n = limit or ECHOES
     names = echo.bounded_vocabularies()
     true = [name for name in names if (other := second(name)) is not None and other.encode is not None]
-    together = _indistinguishable(names, _texts(names, seed + FAR, min(APART, 3 * n)))
-    texts = _texts(names, seed, n)
+    together = _indistinguishable(names, _asks(seed + FAR, min(APART, 3 * n)))
+    asks = _asks(seed + FIRST, n)
     arms: dict[str, Any] = {}
     for arm, keep in ARMS.items():
-        rows = {name: _shares(name, [other for other in names if other not in together[name]], texts, keep, seed) for name in true}
+        rows = {name: _shares(name, [other for other in names if other not in together[name]], asks, keep, seed) for name in true}
         every = [share for row in rows.values() for share in row.excluded]
         # Echoes of one text under several true vocabularies are no independent draws: the interval is over texts.
         by_text = [fmean(shares) for shares in zip(*(row.excluded for row in rows.values()), strict=True)]
@@ -67,8 +67,8 @@ def run(data: Path | None = None, seed: int = 0, limit: int | None = None) -> di
             "own_vocabulary_excluded": sum(row.own_excluded for row in rows.values()),
         }
     return {
-        "texts": len(texts),
-        "characters": CHARACTERS,
+        "texts": len(asks),
+        "characters": round(fmean(len(ask.payload) for ask in asks), 1),
         "vocabularies": len(names),
         "true_vocabularies": len(true),
         "indistinguishable": {name: sorted(others - {name}) for name, others in together.items() if len(others) > 1},
@@ -76,22 +76,21 @@ def run(data: Path | None = None, seed: int = 0, limit: int | None = None) -> di
     }
 
 
-def _texts(names: tuple[str, ...], seed: int, n: int) -> list[str]:
-    """Strings as audits of `n` successive seeds send them; two of one audit are joined, for one alone may be shorter than is asked."""
-    texts = [" ".join(cut.text for cut in echo.plan_cuts(seed + i, 2, names, LEAST_TOKENS)) for i in range(n)]
-    return [text for text in texts if len(text) > CHARACTERS]
+def _asks(seed: int, n: int) -> list[Ask]:
+    """The long echoes that audits of `n` successive seeds send, as they send them."""
+    return [ask for i in range(n) for ask in StreamProbe(Plan(seed=seed + i, claim=None, long_echo=True)).next_round([])]
 
 
-def _indistinguishable(names: tuple[str, ...], texts: list[str]) -> dict[str, set[str]]:
-    """Per vocabulary, those (itself included) whose token edges agree with its own on all `texts`."""
-    edges = {name: [_boundaries(name, Echo(text, 0, "", CHARACTERS, ())) for text in texts] for name in names}
+def _indistinguishable(names: tuple[str, ...], asks: list[Ask]) -> dict[str, set[str]]:
+    """Per vocabulary, those (itself included) whose token edges agree with its own on the strings of all `asks`."""
+    edges = {name: [_boundaries(name, Echo(ask.payload, 0, "", len(ask.payload), ())) for ask in asks] for name in names}
     return {name: {other for other in names if edges[other] == edges[name]} for name in names}
 
 
-def _shares(name: str, wrong: list[str], texts: list[str], keep: float, seed: int) -> Shares:
+def _shares(name: str, wrong: list[str], asks: list[Ask], keep: float, seed: int) -> Shares:
     excluded, kept, edges, own_excluded = [], dict[str, int](), [], 0
-    for i, text in enumerate(texts):
-        copy = echo.align(_reply(name, text, keep, random.Random(f"{seed}/{i}/{name}/{keep}")), 0)
+    for i, ask in enumerate(asks):
+        copy = echo.align(_reply(name, ask, keep, random.Random(f"{seed}/{i}/{name}/{keep}")), ask.max_tokens, cut=False)
         assert isinstance(copy, Echo), copy
         seen = frozenset(copy.edges)
         edges.append(len(seen))
@@ -103,22 +102,18 @@ def _shares(name: str, wrong: list[str], texts: list[str], keep: float, seed: in
     return Shares(tuple(excluded), kept, fmean(edges), own_excluded)
 
 
-def _reply(name: str, text: str, keep: float, rng: random.Random) -> Reply:
-    """The streamed reply of a model of vocabulary `name` that is stopped at the last token within the first 150 characters."""
-    pieces: list[str] = []
-    for piece in _tokens(name, text, len(text)):
-        if sum(map(len, pieces)) + len(piece) > CHARACTERS:
-            break
-        pieces.append(piece)
-    merged = pieces[:1]
+def _reply(name: str, ask: Ask, keep: float, rng: random.Random) -> Reply:
+    """The streamed reply of a model of vocabulary `name`: the whole copy, or what the token limit leaves of it."""
+    pieces = _tokens(name, ask.payload, ask.max_tokens)
+    merged = list(pieces[:1])
     for piece in pieces[1:]:
         if rng.random() < keep:
             merged.append(piece)
         else:
             merged[-1] += piece
-    ask = Ask(truncation.TruncationProbe.name, "edges/1", (("user", truncation.INSTRUCTION + text),), 0, payload=text, stream=True)
-    chunks = tuple(Chunk(piece, 0.0) for piece in merged)
-    return Reply(ask, status=200, text="".join(merged), finish="length", chunks=chunks)
+    text = "".join(merged)
+    finish = "stop" if text == ask.payload else "length"
+    return Reply(ask, status=200, text=text, finish=finish, chunks=tuple(Chunk(piece, 0.0) for piece in merged))
 
 
 def table(result: dict[str, Any]) -> str:

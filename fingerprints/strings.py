@@ -93,8 +93,9 @@ _EDGE_KINDS: dict[str, Callable[[random.Random], str]] = {
     "chinese_words": lambda r: "".join(r.sample(words("chinese"), 4)),
     "digits": lambda r: _sample(r, string.digits, r.randint(5, 9)),
 }
-"""Pieces in which the token boundaries of many vocabularies differ and that models can still copy. Runs of random letters, upper case
-and Cyrillic in their place raise the share excluded by a tenth of the edges from 75 to 80 % only, and small models lose them."""
+"""Pieces in which the token boundaries of many vocabularies differ and that are words or digits: runs of random letters, upper case and
+Cyrillic in their place raised the share of vocabularies that a tenth of the edges excludes from 75 to 80 % only (12 strings of 150
+characters while this was made), and are harder to copy."""
 
 
 def edge_kinds() -> tuple[str, ...]:

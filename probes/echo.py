@@ -24,8 +24,18 @@ SHORTEST_CUT, LONGEST_CUT = 8, 16
 PRIORITY = {"o200k": 4.0, "llama3": 4.0, "cl100k": 2.0, "qwen2.5": 2.0, "deepseek-v3": 2.0, "gemma3": 2.0}
 """Weight of a vocabulary in choosing strings (others 1): what is claimed and what is served in its place most often. o200k
 and Llama 3 split words alike, so that an even choice leaves them together in a third of all sets of three strings."""
+LONG_CHARACTERS = 150
+"""Length of the string whose chunk edges alone are read: it need not be cut, and where gateways merge chunks few edges are left."""
+LONG_POOL = 16
+"""Pieces of each kind drawn for it, of which the most telling are joined (0.2 s for all vocabularies together)."""
+SURVIVING = 0.1
+"""Share of chunk edges, left by a gateway that merges, at which it is to tell vocabularies apart."""
 THOUGHT = ("<think>", "<thinking>", "<|channel|>", "<reasoning>")
 """How models of open weights open the reasoning that a server does not take out of the reply."""
+SHORTEST_COPY = 12
+"""Characters of a string that must come back where no token limit ended the copy: fewer are hardly one."""
+CLOSINGS = ".\"'`”’」』》"
+"""Signs with which a model may end a whole copy that was not cut. No vocabulary joins them to the letter before them."""
 _LEADS = " \t\r\n\"'`“”‘’「『《"
 _LONGEST_LEAD = 3
 
@@ -100,6 +110,46 @@ def plan_cuts(seed: int, trials: int, names: tuple[str, ...], least: int = 1) ->
     return tuple(chosen)
 
 
+@lru_cache(maxsize=512)
+def plan_long(seed: int, names: tuple[str, ...]) -> str:
+    """A fresh string of up to LONG_CHARACTERS whose chunk edges tell as many pairs of `names` apart as they can.
+
+    A model of one vocabulary contradicts another by each of its edges that is no boundary of that one; where a share SURVIVING of n such
+    edges is left, one of them at least is with probability 1 - (1 - SURVIVING)^n. Pieces of a pool are added one after the other, each
+    the one that raises this chance most per character, over all ordered pairs by PRIORITY.
+    """
+    rng = Plan(seed=seed, claim=None).rng("echo/long")
+    pool = [strings.edge_piece(kind, rng) for kind in strings.edge_kinds() for _ in range(LONG_POOL)]
+    foreign = np.array([_foreign_edges(names, piece) for piece in pool])  # (pieces, vocabularies, vocabularies)
+    lengths = np.array([len(piece) + 1 for piece in pool])
+    importance = np.array([PRIORITY.get(name, 1.0) for name in names])
+    weight = importance[:, None] * importance[None, :]
+    chosen: list[int] = []
+    together = np.zeros((len(names), len(names)))
+    left = LONG_CHARACTERS + 1
+    while (lengths <= left).any():
+        unexcluded = (1.0 - SURVIVING) ** together
+        gains = (weight * unexcluded * (1.0 - (1.0 - SURVIVING) ** foreign)).sum(axis=(1, 2)) / lengths
+        gains[lengths > left] = -1.0
+        best = int(gains.argmax())
+        chosen.append(best)
+        together += foreign[best]
+        left -= int(lengths[best])
+        lengths[best] = LONG_CHARACTERS + 2  # a piece is used once
+    rng.shuffle(chosen)
+    return " ".join(pool[i] for i in chosen)
+
+
+def _foreign_edges(names: Sequence[str], piece: str) -> np.ndarray:
+    """[t, w]: how many token edges of vocabulary t in ` piece`, inside a longer text, are no boundary of vocabulary w."""
+    text = f"x {piece}"
+    edges = np.zeros((len(names), len(text)))
+    for row, name in enumerate(names):
+        edges[row, [edge - 1 for edge in tokenizers.vocabulary(name).edges(text) or () if edge > 0]] = 1.0
+    result: np.ndarray = edges @ (1.0 - edges).T
+    return result
+
+
 def _separated(ends: Sequence[tuple[int, ...]], tokens: int) -> np.ndarray:
     near = np.array([[e[tokens - 2], e[tokens - 1], e[tokens]] for e in ends])  # (vocabularies, 3)
     distance = np.abs(near[:, None, 1, None] - near[None, :, :]).min(axis=2)
@@ -108,12 +158,17 @@ def _separated(ends: Sequence[tuple[int, ...]], tokens: int) -> np.ndarray:
     return result
 
 
-def align(reply: Reply, tokens: int) -> Echo | str:
-    """The reply as a cut copy of its payload, or one clause saying why it is none."""
+def align(reply: Reply, tokens: int, *, cut: bool = True) -> Echo | str:
+    """The reply as a copy of its payload, or one clause saying why it is none.
+
+    With `cut` the token limit must have ended it, since its end is measured. Without, a faithful copy of the whole or of the beginning
+    (SHORTEST_COPY characters, where no limit ended it) will do, whatever the finish reason: its inner edges do not depend on how it
+    ends, and ai-proxy says `stop` at the end of every stream.
+    """
     payload = reply.ask.payload
     if not reply.ok:
         return f"a request failed ({reply.error.kind if reply.error else 'no answer'})"
-    if reply.usage is not None and reply.usage.reasoning_tokens:
+    if cut and reply.usage is not None and reply.usage.reasoning_tokens:
         return "hidden reasoning spent part of the token limit"
     text = reply.text.rstrip("\ufffd")
     start = 0
@@ -125,14 +180,18 @@ def align(reply: Reply, tokens: int) -> Echo | str:
         return "the reply is empty, although tokens were spent: hidden reasoning or a filter took them" if spent else "the reply is empty"
     if body.startswith(THOUGHT):
         return "the model thinks aloud before it answers"
+    if not cut and body.startswith(payload) and not body[len(payload) :].strip(CLOSINGS):
+        body = payload
     if body.startswith(payload) and body != payload:
         return "the whole string and more came back, so the token limit was not applied"
     if not payload.startswith(body):
         return "the model does not copy the string"
-    if reply.finish != "length":
+    if cut and reply.finish != "length":
         return "the reply was not cut at the token limit"
-    if len(body) == len(payload):
+    if cut and len(body) == len(payload):
         return "the whole string came back, so the token limit was not applied"
+    if reply.finish != "length" and len(body) < min(SHORTEST_COPY, len(payload)):
+        return "too little of the string came back"
     return Echo(payload, tokens, lead, len(body), _edges(reply, len(lead) + len(body)))
 
 

@@ -3,7 +3,7 @@
 Asks for a few tokens of free text with log probabilities. Every token, and every alternative that the model weighed, must be
 an entry of its vocabulary: one entry that the claimed vocabulary lacks cannot have come from the claimed model. It works with
 models that do not copy strings; it needs an endpoint that offers log probabilities. A vocabulary that contains another one
-(Llama 3 contains cl100k) is not contradicted by it.
+(Llama 3 contains cl100k) is not contradicted by it; tokens that other vocabularies hold too do not support a claim.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ LEGIBLE = 0.5
 """Share of a reply's characters that its tokens must spell where some of them do not say their bytes."""
 ENOUGH = 10
 """Distinct tokens below which the channel says nothing."""
+COMPARED_IDS = range(0, 262_144, 61)
+"""Token ids whose pieces stand for a vocabulary where containment is asked: 520 pieces of the smallest (32,000 entries), 4,297 of the
+largest. Over all pairs of the 21 vocabularies they answer as the whole lists do: Llama 3 contains cl100k, GLM-4.7 contains GLM-4."""
 
 
 class LogprobsProbe:
@@ -98,10 +101,14 @@ class LogprobsProbe:
         )
 
     def _best(self, foreign: dict[str, int]) -> str | None:
-        """The one vocabulary that has every token; the claimed one among several, since the others may contain it."""
+        """The one vocabulary that has every token; the claimed one among several only where each of the others contains it whole.
+
+        Tokens that an unrelated vocabulary holds too (plain English words stand in all of them) speak for neither.
+        """
         whole = [name for name, n in foreign.items() if n == 0]
-        if self.plan.claimed_tokenizer in whole:
-            return self.plan.claimed_tokenizer
+        claimed = self.plan.claimed_tokenizer
+        if claimed in whole and all(contains_all(name, claimed) for name in whole):
+            return claimed
         return whole[0] if len(whole) == 1 else None
 
     def _ask(self, number: int) -> Ask:
@@ -165,6 +172,15 @@ def _entries(token: TokenBytes) -> tuple[bytes, ...]:
     within = any(piece and piece[0] & 0xC0 == 0x80 for piece in token.alternatives)
     joined = within and token.token not in token.alternatives
     return token.alternatives if joined else (token.token, *token.alternatives)
+
+
+@lru_cache(maxsize=1024)
+def contains_all(name: str, inner: str) -> bool:
+    """Whether vocabulary `name` has every token of `inner`, by the pieces of COMPARED_IDS (4 ms)."""
+    if name == inner:
+        return True
+    pieces = list(filter(None, map(tokenizers.vocabulary(inner).token_text, COMPARED_IDS)))
+    return bool(pieces) and all(tokenizers.vocabulary(name).contains(piece) for piece in pieces)
 
 
 @lru_cache(maxsize=16384)

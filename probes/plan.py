@@ -23,6 +23,8 @@ class Plan:
     """None where nothing is claimed (`identify`)."""
     usage_rounds: int = 2
     echo_trials: int = 3
+    long_echo: bool = False
+    """Whether one long streamed copy is asked for besides."""
     logprob_trials: int = 1
     bias_trials: int = 2
     protocol_asks: int = 6

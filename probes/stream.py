@@ -2,13 +2,14 @@
 
 Engines stream whole tokens, so a chunk can only end where a token ends: every observed edge must be an edge of the model's
 vocabulary, which survives gateways that merge chunks. Gateways that cut chunks anew (by characters, by words, at random) are
-part of the null hypothesis. Reads the streamed replies of the truncation probe and asks nothing itself.
+part of the null hypothesis. Reads the streamed replies of the truncation probe and, where the plan allows, asks for one longer
+copy, whose edges still tell vocabularies apart where a gateway leaves a tenth of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -18,14 +19,19 @@ from probes import echo
 from probes.counts import log_mean_exp
 from probes.plan import Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
-from probes.truncation import TRIAL_BOUND, bounded
+from probes.truncation import ENOUGH, INSTRUCTION, TRIAL_BOUND, bounded
 
 KEEP = tuple(np.round(np.linspace(0.05, 0.99, 12), 3).tolist())
 """Shares of token boundaries that may survive a gateway's merging of chunks."""
 STRAY = 0.01
 """Probability, per character, of a chunk edge off the vocabulary's canonical boundaries."""
+LONG_LIMIT = 160
+"""Token limit of the long copy: enough for 150 characters in most vocabularies; in the others a part comes back."""
 ENOUGH_EDGES = 6
 """Inner chunk edges over all copies, below which the stream says nothing."""
+EXCLUDED = 100.0
+"""How many times less likely than under the claim the edges must be under a vocabulary that could have made all of them, before edges
+may clear the claim. A likelihood ratio: the edges of that vocabulary itself reach it by chance in 1 % of audits at most."""
 
 
 class StreamProbe:
@@ -33,7 +39,7 @@ class StreamProbe:
 
     name = "stream"
     block = Block.TOKENIZER
-    reads: tuple[str, ...] = ("truncation",)
+    reads: tuple[str, ...] = ("truncation", "stream")
     goal = "Do streamed chunks end where the claimed vocabulary's tokens end?"
 
     def __init__(self, plan: Plan) -> None:
@@ -45,17 +51,26 @@ class StreamProbe:
         return echo.bounded_vocabularies()
 
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
-        """Nothing: the truncation probe streams its questions."""
-        return []
+        """The long string, once, where the plan has it; not where none of the short ones came back as a copy in several chunks."""
+        asked = any(reply.ask.probe == self.name for reply in replies)
+        aligned = [echo.align(reply, reply.ask.max_tokens, cut=False) for reply in replies]
+        useless = bool(replies) and not any(isinstance(copy, echo.Echo) and copy.edges for copy in aligned)
+        if not self.plan.long_echo or asked or useless:
+            return []
+        text = echo.plan_long(self.plan.seed, self.names)
+        question = (("user", INSTRUCTION + text),)
+        return [Ask(probe=self.name, key="stream/long", messages=question, max_tokens=LONG_LIMIT, payload=text, stream=True)]
 
     def read(self, replies: Sequence[Reply]) -> Evidence:
         """Evidence from the chunk edges of streamed copies."""
+        requests = sum(reply.ask.probe == self.name for reply in replies)
         streamed = [reply for reply in replies if reply.chunks]
-        aligned = [(reply.ask.key, echo.align(reply, reply.ask.max_tokens)) for reply in streamed]
+        aligned = [(reply.ask.key, echo.align(reply, reply.ask.max_tokens, cut=False)) for reply in streamed]
         copies = [(key, copy) for key, copy in aligned if isinstance(copy, echo.Echo) and copy.edges]
         if sum(len(copy.edges) for _, copy in copies) < ENOUGH_EDGES:
             why = "nothing came in chunks" if not streamed else echo.commonest([c for _, c in aligned if isinstance(c, str)])
-            return Evidence(self.name, self.block, tested=False, why_not=why or "the chunks are too few and too large")
+            why = why or "the chunks are too few and too large"
+            return Evidence(self.name, self.block, tested=False, why_not=why, requests=requests)
         per_share = {name: [sum(_log_edges(c, _boundaries(name, c), keep) for _, c in copies) for keep in KEEP] for name in self.names}
         logs = {name: log_mean_exp(values) for name, values in per_share.items()}
         rechunked = sum(_log_rechunked(copy) for _, copy in copies)
@@ -68,6 +83,7 @@ class StreamProbe:
             null = max(max(per_share[claimed]), rechunked)
             ratio = log_mean_exp([logs[name] for name in self.names if name != claimed]) - null
             log_e = min(bound, max(-bound, ratio))
+        supports = known and best == claimed
         findings = []
         keys = tuple(key for key, _ in copies)
         if claimed in self.names and known and best != claimed and log_e > 0:
@@ -80,12 +96,33 @@ class StreamProbe:
             log_e=log_e,
             log_likelihood=bounded(logs, rechunked, bound),
             best=best if known else None,
-            supports_claim=known and best == claimed,
+            supports_claim=supports,
+            discriminating=self._discriminating([copy for _, copy in copies], logs) if supports else 0,
             answers="truncation",
             rounds=len(copies),
+            requests=requests,
             findings=tuple(findings),
             measured=tuple(self._row(key, copy) for key, copy in copies),
         )
+
+    def _discriminating(self, copies: Sequence[echo.Echo], logs: Mapping[str, float]) -> int:
+        """Copies whose edges the claimed vocabulary explains and the one that is hardest to tell from it does not.
+
+        Among those that are told apart at least ENOUGH times, as the truncation probe counts them: the share that the report rules out
+        does not speak of vocabularies that are closer. None count where another vocabulary, whose boundaries are not the same all over
+        the copies, has every edge and is not EXCLUDED times less likely: few edges may lie on boundaries of the claim by chance.
+        """
+        claimed = self.plan.claimed_tokenizer
+        if claimed is None:
+            return 0
+        others = [name for name in self.names if name != claimed]
+        strays = {name: [not _boundaries(name, copy).issuperset(copy.edges) for copy in copies] for name in self.names}
+        for name in others:
+            alike = all(_boundaries(name, copy) == _boundaries(claimed, copy) for copy in copies)
+            if not alike and not any(strays[name]) and logs[claimed] - logs[name] < math.log(EXCLUDED):
+                return 0
+        apart = [sum(b and not a for a, b in zip(strays[claimed], strays[name], strict=True)) for name in others]
+        return min((n for n in apart if n >= ENOUGH), default=0)
 
     def _row(self, key: str, copy: echo.Echo) -> JSON:
         on = {name: sum(edge in _boundaries(name, copy) for edge in copy.edges) for name in self.names}

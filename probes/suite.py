@@ -13,17 +13,34 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 
+from fingerprints import brands, strings
 from fingerprints.catalog import Claim
 from fingerprints.packs import Pack
 from fingerprints.wire import Wire
-from probes import bias, counts, echo, logprobs, protocol, protocol_limits, truncation, usage
+from probes import (
+    bias,
+    counts,
+    echo,
+    identity,
+    identity_copies,
+    identity_strings,
+    logprobs,
+    paired,
+    protocol,
+    protocol_limits,
+    stream,
+    truncation,
+    usage,
+)
 from probes.bias import BiasProbe
 from probes.choice import ChoiceProbe
+from probes.identity import IdentityProbe
 from probes.logprobs import LogprobsProbe
 from probes.plan import Plan
 from probes.probe import Probe
 from probes.protocol import ProtocolProbe
 from probes.stream import StreamProbe
+from probes.style import StyleProbe
 from probes.surface import SurfaceProbe
 from probes.truncation import TruncationProbe
 from probes.usage import UsageProbe
@@ -37,9 +54,12 @@ class Suite:
     max_requests: int
     usage_rounds: int
     echo_trials: int
+    long_echo: bool
     logprob_trials: int
     bias_trials: int
     choice_answers: int
+    style_answers: int
+    identity_asks: int
     protocol_asks: int
     enough_share: float
     """Share of another distinguishable backend that a consistent verdict has to rule out before further rounds are spared."""
@@ -57,9 +77,12 @@ SUITES = {
             max_requests=15,
             usage_rounds=2,
             echo_trials=4,
+            long_echo=False,
             logprob_trials=1,
             bias_trials=0,
             choice_answers=0,
+            style_answers=0,
+            identity_asks=0,
             protocol_asks=0,
             enough_share=0.5,
         ),
@@ -68,9 +91,12 @@ SUITES = {
             max_requests=60,
             usage_rounds=2,
             echo_trials=6,
+            long_echo=True,
             logprob_trials=3,
             bias_trials=2,
             choice_answers=20,
+            style_answers=10,
+            identity_asks=0,
             protocol_asks=6,
             enough_share=0.5,
         ),
@@ -79,9 +105,12 @@ SUITES = {
             max_requests=300,
             usage_rounds=6,
             echo_trials=24,
+            long_echo=True,
             logprob_trials=6,
             bias_trials=4,
             choice_answers=100,
+            style_answers=20,
+            identity_asks=30,
             protocol_asks=12,
             enough_share=0.05,
         ),
@@ -113,9 +142,12 @@ def build(
         packs=tuple(packs),
         today=today,
         echo_trials=suite.echo_trials,
+        long_echo=suite.long_echo,
         logprob_trials=suite.logprob_trials,
         bias_trials=suite.bias_trials if Wire(wire) is Wire.OPENAI else 0,  # no other wire has logit_bias
         choice_answers=suite.choice_answers,
+        style_answers=suite.style_answers,
+        identity_asks=suite.identity_asks,
         protocol_asks=suite.protocol_asks,
         wire=wire,
         alpha=alpha,
@@ -128,6 +160,8 @@ def build(
         LogprobsProbe(plan),
         BiasProbe(plan),
         ChoiceProbe(plan),
+        StyleProbe(plan),
+        IdentityProbe(plan),
         SurfaceProbe(plan),
         ProtocolProbe(plan),  # the last: it ends with what may crash a server
     )
@@ -149,6 +183,7 @@ def digest(suite: Suite) -> str:
         "counts": [counts.BACKGROUND, counts.SPAN, counts.ROUND_BOUND, counts.NATIVE_PRIOR, counts.RECOUNT_PRIOR],
         "priority": echo.PRIORITY,
         "echo": [echo.THOUGHT, truncation.INSTRUCTION, echo.CANDIDATES, echo.SHORTEST_CUT, echo.LONGEST_CUT],
+        "long echo": [echo.LONG_CHARACTERS, echo.LONG_POOL, echo.SURVIVING, strings.edge_kinds(), stream.LONG_LIMIT],
         "logprobs": [logprobs.INSTRUCTION, logprobs.MAX_TOKENS, logprobs.ALTERNATIVES, logprobs.FOREIGN, logprobs.ENOUGH],
         "bias": [
             bias.INSTRUCTION,
@@ -160,6 +195,28 @@ def digest(suite: Suite) -> str:
             bias.LEAST_LETTERS,
             bias.OTHER_TABLE,
             bias.STRAY,
+        ],
+        "paired": paired.decisive(),
+        "identity": [
+            identity.DEEP_ASKS,
+            identity.FIRST_REPORTS,
+            identity.REPORT_TOKENS,
+            identity.CONFIRMING,
+            identity.FIRST_PART,
+            identity.DISGUISED_TOKENS,
+            identity_copies.LEVEL,
+            identity_copies.SUSPECTS,
+            identity_copies.CUT_SUSPECTS,
+            identity_copies.WORTH_CONFIRMING,
+            identity_copies.COPIED,
+            identity_strings.SLOTS,
+            identity_strings.SCREENED,
+            identity_strings.LATIN_TOKENS,
+            identity_strings.OTHER_TOKENS,
+            identity_strings.WHOLE_STRINGS,
+            identity_strings.WHOLE_TARGETS,
+            identity_strings.CONFIRMING_FRAMES,
+            brands.table(),
         ],
         "protocol": [
             protocol.PLAIN,

@@ -88,7 +88,7 @@ def attribute(evidence: Sequence[Evidence]) -> Attribution:
         unknown += pooled["unknown"]
     for block in dict.fromkeys(e.block for e in behaviour):
         of_block = [e for e in behaviour if e.block is block]
-        added = {leaf: math.fsum(_of_leaf(leaf, _capped(e)) for e in of_block) for leaf in scores}
+        added = {leaf: math.fsum(_of_leaf(leaf, e, _capped(e)) for e in of_block) for leaf in scores}
         added["", ""] = math.fsum(_capped(e)["unknown"] for e in of_block)
         limited = bounded(added, BLOCK_BOUNDS.get(block, math.inf))
         for leaf in scores:
@@ -162,10 +162,14 @@ def _leaves(vocabularies: set[str], behaviour: Sequence[Evidence]) -> dict[tuple
     return leaves
 
 
-def _of_leaf(leaf: tuple[str, str], logs: Mapping[str, float]) -> float:
-    """A behaviour channel's word on one candidate: its own, else its family's, else what it says of the unknown."""
+def _of_leaf(leaf: tuple[str, str], e: Evidence, logs: Mapping[str, float]) -> float:
+    """A channel's word on one candidate: its own, else its family's, else what it says of the unknown.
+
+    Self-reports name families; behaviour names models, and a model may bear its family's name (gpt-4o).
+    """
     name, family = leaf
-    return logs.get(name, logs.get(family + ANOTHER, logs["unknown"]))
+    whole_family = family if e.block is Block.SURFACE else family + ANOTHER
+    return logs.get(name, logs.get(whole_family, logs["unknown"]))
 
 
 def _capped(e: Evidence) -> Mapping[str, float]:

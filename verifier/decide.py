@@ -197,6 +197,8 @@ def _cleared(evidence: Sequence[Evidence], claim: Claim, who: Attribution) -> li
     tested = [e for e in evidence if e.tested]
     if any(e.log_e > (0.0 if e.block in (Block.TOKENIZER, Block.SURFACE) else LEANING) for e in tested):
         return []
+    if any(_unlike(e, claim) for e in tested if e.block in (Block.CHOICE, Block.STYLE, Block.KNOWLEDGE)):
+        return []  # forged counts match whatever is claimed
     supporting = [e for e in tested if e.supports_claim]
     tokens = [e for e in supporting if e.block is Block.TOKENIZER]
     behaviour = [e for e in supporting if e.block not in (Block.TOKENIZER, Block.SURFACE)]
@@ -211,6 +213,18 @@ def _cleared(evidence: Sequence[Evidence], claim: Claim, who: Attribution) -> li
     if behaviour and not conflicting and who.of_family(claim.family) >= SURE:
         return supporting
     return []
+
+
+def _unlike(e: Evidence, claim: Claim) -> bool:
+    """Whether answers look at least ten times less like the claimed model and its family than like another candidate."""
+    found = catalog.find(claim.model)
+    names = {claim.model, found.name if found else claim.model}
+    own = [
+        value
+        for name, value in e.log_likelihood.items()
+        if name in names or (claim.family is not None and (held := catalog.find(name)) is not None and held.family == claim.family)
+    ]
+    return bool(own) and max(e.log_likelihood.values()) - max(own) > AGREEING
 
 
 def _finest(evidence: Sequence[Evidence]) -> str:

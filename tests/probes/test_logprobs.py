@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.second import second
-from probes.logprobs import LogprobsProbe
+from fingerprints import strings, tokenizers
+from probes.logprobs import LogprobsProbe, contains_all
 from probes.plan import Plan
 from probes.probe import Evidence, Reply, TokenBytes
 from tests.endpoints import claim_of
@@ -20,6 +21,8 @@ TEXTS = (
     "PANTHER 자전거 정거장 人工智能 图书馆 thunderstorm",
     "umbrella 도서관 사진 旅行 的 梦想",
 )
+RARER = (" ".join(strings.words("chinese")), " ".join(strings.words("korean")), " ".join(strings.words("english")).upper())
+"""More tokens, as alternatives bring them: among them some that only the vocabulary itself has."""
 
 
 def spelled(vocabulary: str, texts: Sequence[str] = TEXTS) -> list[TokenBytes]:
@@ -38,7 +41,7 @@ def read(claimed: str | None, tokens: Sequence[TokenBytes]) -> Evidence:
 
 @pytest.mark.parametrize("name", ["o200k", "llama3", "gemma3", "smollm", "deepseek-v3"])
 def test_the_models_own_tokens_support_its_claim(name: str) -> None:
-    found = read(name, spelled(name))
+    found = read(name, spelled(name, (*TEXTS, *RARER)))
     assert found.tested and found.supports_claim and found.log_e <= 0
 
 
@@ -51,6 +54,43 @@ def test_tokens_that_the_claimed_vocabulary_lacks_contradict_it(true: str, claim
 
 def test_a_vocabulary_inside_the_claimed_one_is_no_contradiction() -> None:
     assert read("llama3", spelled("cl100k")).log_e <= 0
+
+
+COMMON = "the of and to in for that with as on by at from an be this which or".split()
+"""Words that every vocabulary has as one token, with the blank before them."""
+
+
+@pytest.mark.parametrize(("true", "claimed"), [("gemma3", "llama3"), ("llama3", "o200k"), ("smollm", "qwen2.5"), ("o200k", "glm4.7")])
+def test_tokens_that_other_vocabularies_hold_too_are_no_support(true: str, claimed: str) -> None:
+    tokens = [TokenBytes(f" {word}".encode()) for word in COMMON]
+    assert all(tokenizers.vocabulary(name).contains(token.token) for name in (true, claimed) for token in tokens)
+    found = read(claimed, tokens)
+    assert found.tested and found.best is None and not found.supports_claim
+    assert found.log_e <= 0 and found.findings == ()
+
+
+def test_one_token_that_only_the_claimed_vocabulary_holds_breaks_the_tie() -> None:
+    tokens = [TokenBytes(f" {word}".encode()) for word in COMMON]
+    own = next(token for token in spelled("llama3") if read("llama3", [*tokens, token]).supports_claim)
+    assert not any(tokenizers.vocabulary(name).contains(own.token) for name in tokenizers.names() if name not in ("llama3", "claude3"))
+
+
+def test_a_tie_with_a_vocabulary_that_contains_the_claimed_one_supports_it() -> None:
+    """Nothing that cl100k writes could ever be told from Llama 3, which has all of it."""
+    pieces = filter(None, map(tokenizers.vocabulary("cl100k").token_text, range(1000, 100_000, 97)))
+    tokens = [TokenBytes(piece) for piece in pieces if piece.isascii()]
+    found = read("cl100k", tokens)
+    assert found.best == "cl100k" and found.supports_claim
+    assert not read("llama3", tokens).supports_claim
+
+
+def test_containment_is_what_the_whole_lists_say() -> None:
+    known = [name for name in tokenizers.names() if tokenizers.vocabulary(name).contains(b"a") is not None]
+    found = {(name, inner) for name in known for inner in known if name != inner and contains_all(name, inner)}
+    assert found == {("llama3", "cl100k"), ("glm4.7", "glm4")}
+    for name, inner in found:
+        pieces = filter(None, map(tokenizers.vocabulary(inner).token_text, range(0, 300_000)))
+        assert all(tokenizers.vocabulary(name).contains(piece) for piece in pieces)
 
 
 def test_special_tokens_are_not_held_against_a_claim() -> None:

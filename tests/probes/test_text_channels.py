@@ -41,7 +41,7 @@ def test_an_honest_copy_supports_its_claim(name: str) -> None:
     cuts, edges = both(Endpoint(name), name)
     assert cuts.supports_claim and edges.supports_claim
     assert cuts.log_e < 0 and edges.log_e < 0
-    assert cuts.discriminating >= 2
+    assert cuts.discriminating >= 2 and edges.discriminating >= 2
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.25, 0.1])
@@ -107,6 +107,48 @@ def reply_to(text: str, **fields: object) -> Reply:
 )
 def test_what_is_no_cut_copy_is_not_tested_and_says_why(text: str, fields: dict[str, object], why: str) -> None:
     assert why in str(align(reply_to(text, **fields), 8))
+
+
+def stopped(reply: Reply) -> Reply:
+    return dataclasses.replace(reply, finish="stop")
+
+
+@pytest.mark.parametrize("name", ["o200k", "llama3", "smollm", "gemma3"])
+def test_edges_are_read_where_a_gateway_says_stop_at_the_end_of_every_stream(name: str) -> None:
+    cuts, edges = both(Endpoint(name), name, change=stopped)
+    assert not cuts.tested and "not cut" in str(cuts.why_not)
+    assert edges.tested and edges.supports_claim and edges.discriminating >= 2 and edges.log_e < 0
+    _, edges = both(Endpoint(name), "qwen2.5", change=stopped)
+    assert edges.best == name and edges.log_e >= math.log(10) and edges.discriminating == 0
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 7])
+def test_chunks_cut_anew_of_an_uncut_copy_clear_and_accuse_nobody(size: int) -> None:
+    for claimed in ("llama3", "o200k"):
+        _, edges = both(Endpoint("llama3"), claimed, change=lambda r: stopped(rechunk(r, size)))
+        assert edges.log_e <= math.log(10) and edges.discriminating == 0 and not edges.supports_claim
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("ALPHA BETA GAMMA delta", 22), ('"ALPHA BETA GAMMA delta".', 22), ("ALPHA BETA GAMMA delta。", None), ("ALPHA BETA GA", 13)],
+)
+def test_a_copy_need_not_be_cut_where_only_its_edges_count(text: str, length: int | None) -> None:
+    copy = align(reply_to(text, finish="stop"), 8, cut=False)
+    assert (copy.length if isinstance(copy, Echo) else None) == length
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("ALPHA BET", "too little"),
+        ("ALPHA BETA GAMMA delta and more", "more came back"),
+        ("ALPHA BETA OMEGA delta", "not copy"),
+        ("", "empty"),
+    ],
+)
+def test_what_is_no_copy_is_none_uncut_either(text: str, why: str) -> None:
+    assert why in str(align(reply_to(text, finish="stop"), 8, cut=False))
 
 
 @pytest.mark.parametrize("lead", ["", " ", "\n", '"', "“"])

@@ -230,6 +230,15 @@ def test_choices_of_the_claimed_model_do_not_clear_counts_of_another() -> None:
     assert decide([channel("usage", "claude3", 0.9, rounds=1), own], GPT, 0.01).outcome == "inconclusive"
 
 
+def test_forged_counts_do_not_clear_a_claim_whose_choices_look_like_another_model() -> None:
+    """Seen on real endpoints: Gemma behind a relay that counts with SmolLM2's tokenizer, with too few references to accuse."""
+    forged = channel("usage", "claude3", 0.25, supports_claim=True, rounds=2, discriminating=8)
+    claim = catalog.claim("claude-3-opus")
+    assert decide([forged], claim, 0.01).outcome == "consistent"
+    assert decide([forged, behaviour(Block.CHOICE, "gpt-4o", 0.04)], claim, 0.01).outcome == "inconclusive"
+    assert decide([forged, behaviour(Block.STYLE, "gpt-4o", 0.04)], claim, 0.01).outcome == "inconclusive"
+
+
 def test_a_sibling_that_fits_better_is_no_clearance_at_the_models_level() -> None:
     sibling = behaviour(Block.CHOICE, "gpt-4o-mini", 5.0)
     assert decide([untested("usage"), sibling], GPT, 0.01).outcome == "inconclusive"
