@@ -26,7 +26,7 @@ from verifier.decide import Verdict, decide, in_batch
 from verifier.errors import CannotRunError
 from verifier.multiple import Carried
 from verifier.options import Settings, drawn_seed, named_wire, request_limit, resolve_claim, sent_model
-from verifier.references import as_asked, for_claim
+from verifier.references import as_asked, for_claim, named_by
 from verifier.report.model import Report, build
 from verifier.transcript import Digests, Header, Transcript
 from verifier.version import VERSION
@@ -209,9 +209,9 @@ def read_by(probe: Probe, replies: Sequence[Reply]) -> list[Reply]:
 def judge(transcript: Transcript, data: bytes, claim: Claim | None = None, packs: Sequence[Pack] = ()) -> Report:
     """The conclusions again from a stored transcript, with `claim` in place of the recorded one where it is given.
 
-    `packs` are the reference packs that the transcript names, as far as they are here (verifier.references.named_by).
+    The reference packs that the transcript names are the installed ones, those remembered from earlier audits, and `packs`.
     """
-    return conclude(transcript, data, claim, packs)
+    return conclude(transcript, data, claim, named_by(transcript.header.packs, packs))
 
 
 def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None, packs: Sequence[Pack] = ()) -> Report:

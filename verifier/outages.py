@@ -17,7 +17,7 @@ REFUSALS = frozenset({"bad-request", "refused-key", "not-found"})
 def findings(replies: Sequence[Reply]) -> list[Finding]:
     """One finding for failures and one for refusals, where there are any."""
     found = []
-    replies = [reply for reply in replies if reply.ask.raw is None]  # wrong on purpose: being refused is what they are for
+    replies = [reply for reply in replies if not _answered_by_refusal(reply)]
     for code, refused in (("outage", False), ("probe-refused", True)):
         failed = [reply for reply in replies if reply.error is not None and (reply.error.kind in REFUSALS) == refused]
         if not failed:
@@ -29,3 +29,8 @@ def findings(replies: Sequence[Reply]) -> list[Finding]:
         strength = "moderate" if len(failed) * 2 > len(replies) else "weak"
         found.append(Finding(code, strength, text, tuple(reply.ask.key for reply in failed)))
     return found
+
+
+def _answered_by_refusal(reply: Reply) -> bool:
+    """Whether being refused is an answer: to what is wrong on purpose, and to what tries where a limit lies."""
+    return reply.ask.raw is not None or (reply.ask.probe == "protocol" and reply.error is not None and reply.error.kind in REFUSALS)

@@ -172,10 +172,15 @@ def test_the_exit_code_is_the_verdict(llama3_echo: str, capsys: pytest.CaptureFi
     assert (ended, report["verdict"]["outcome"]) == (code, outcome)
 
 
+def _without_token_fields(request: dict[str, Any]) -> dict[str, Any]:
+    """What many gateways pass on: neither log probabilities nor logit_bias, which would show the model's tokens."""
+    return {name: value for name, value in request.items() if name not in ("logprobs", "top_logprobs", "logit_bias")}
+
+
 def test_cut_streams_leave_recounted_usage_inconclusive_and_the_report_says_why(
     llama3_echo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gateway = dataclasses.replace(gateways.recount("o200k"), cut_streams_after=2)
+    gateway = dataclasses.replace(gateways.recount("o200k"), cut_streams_after=2, ask=_without_token_fields)
     with gateways.serve(llama3_echo, gateway) as base_url:
         ended, report, stderr = _command(capsys, "audit", base_url, "--claim", GPT, "--seed", "1")
     assert (ended, report["verdict"]["outcome"]) == (3, "inconclusive")
