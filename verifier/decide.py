@@ -23,14 +23,12 @@ from probes.probe import Block, Evidence, Finding
 from verifier import reasons
 from verifier.attribution import Attribution, attribute
 from verifier.multiple import Carried
+from verifier.reasons import LEANING
 
 AGREEING = math.log(10.0)
 """Log e-value from which a channel counts as one of the two that an accusation needs (literature: blocks at e >= 10)."""
 SURE = 0.95
 """Posterior of the claimed vocabulary, family or model from which, together with a matching channel, a claim is consistent."""
-LEANING = math.log(3.0)
-"""Log e-value from which a behaviour channel stands in the way of clearing a claim: an honest endpoint's e-value exceeds it in at
-most one audit of three. Tokenizer channels of an honest endpoint stay below 1, so for them any doubt counts."""
 COUNT_CHANNEL = "usage"
 SYSTEM_PROMPT = "system prompt or sampler settings"
 """What moves answers without another model: instructions, and defaults such as top-k, which alone moved first tokens by 0.38 in

@@ -6,6 +6,7 @@ docs/verdicts.md. Pure wording; decides nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from fingerprints.catalog import Claim
@@ -39,6 +40,10 @@ _CODE = {
     "style": "style",
     "knowledge": "knowledge",
 }
+LEANING = math.log(3.0)
+"""Log e-value from which a behaviour channel is said to stand against a claim, and stands in the way of clearing it: an honest
+endpoint's e-value exceeds it in at most one audit of three. Tokenizer channels of an honest endpoint stay below 1, so for them any
+doubt counts."""
 _ONE_EXPLANATION = "A system prompt alone can move both choices and style: together they accuse only where both look like one other model."
 
 
@@ -48,7 +53,7 @@ def against(evidence: Sequence[Evidence]) -> Reasons:
     for e in evidence:
         if e.block is Block.SURFACE:
             found += _marks(e)
-        elif e.tested and e.log_e > 0.0:
+        elif e.tested and e.log_e > (0.0 if e.block is Block.TOKENIZER else LEANING):
             found.append((f"{_CODE[e.channel]}-contradict", _contradiction(e)))
         elif e.tested and e.recounted:
             found.append(("usage-recounted", f"{_SAYS[e.channel]} match {e.best}, which is not the claimed model's vocabulary."))
