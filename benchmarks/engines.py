@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
 import urllib.error
@@ -19,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from verifier import local
 
 START_TIMEOUT_S = 90.0
 CACHE_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
@@ -48,23 +49,8 @@ class Engine:
 def serve(gguf: Path, alias: str, engine: Engine) -> Iterator[str]:
     """Serve `gguf` with these settings on a free loopback port and give its base URL (…/v1)."""
     command = [sys.executable, "-m", "benchmarks.engines", str(gguf), alias, json.dumps(asdict(engine))]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        if not address.startswith("http"):
-            raise RuntimeError(f"the server for {gguf.name} did not start")
-        yield address + "/v1"
-    finally:
-        if process.stdin:
-            process.stdin.close()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
+    with local.running(command, gguf) as base_url:
+        yield base_url
 
 
 def _child(gguf: str, alias: str, settings: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 
 import numpy as np
@@ -293,8 +292,7 @@ def _row(each: _Referenced, texts: Sequence[str]) -> JSON:
 
 def _stale(pack: Pack, plan: Plan) -> str | None:
     """Why an outdated pack may not accuse; None where the plan knows no day (a replay without one) or the pack is current."""
-    today = getattr(plan, "today", None)
-    return packs.stale(pack, today) if isinstance(today, date) else None
+    return packs.stale(pack, plan.today) if plan.today is not None else None
 
 
 def _sentence(line: str) -> str:

@@ -22,7 +22,6 @@ from probes.identity_damage import describe
 from probes.plan import Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
 
-ASKS = 12
 DEEP_ASKS = 24
 """Questions from which the larger screening (further brands, Korean, Chinese) and the test of dropped replies have room."""
 FIRST_REPORTS = 2
@@ -50,7 +49,7 @@ class IdentityProbe:
 
     def __init__(self, plan: Plan, asks: int | None = None) -> None:
         self.plan = plan
-        self.size: int = getattr(plan, "identity_asks", ASKS) if asks is None else asks
+        self.size: int = plan.identity_asks if asks is None else asks
         self.deep = self.size >= DEEP_ASKS
 
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:

@@ -46,7 +46,13 @@ def weights(model: str, folder: Path) -> Path:
 @contextlib.contextmanager
 def serve(gguf: Path, alias: str, threads: int = 1) -> Iterator[str]:
     """Serve `gguf` on a free loopback port and give its base URL (…/v1). Raises CannotRunError when it does not start."""
-    command = [sys.executable, "-m", "verifier.local", str(gguf), alias, str(threads)]
+    with running([sys.executable, "-m", "verifier.local", str(gguf), alias, str(threads)], gguf) as base_url:
+        yield base_url
+
+
+@contextlib.contextmanager
+def running(command: list[str], gguf: Path) -> Iterator[str]:
+    """Run a server process that prints its address when `gguf` answers and lives until its standard input is closed; give its base URL."""
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
