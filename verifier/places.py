@@ -6,9 +6,11 @@ either whole or not there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from verifier.errors import CannotRunError
@@ -45,6 +47,28 @@ def write_private(path: Path, data: bytes) -> None:
     write_whole(path, data, 0o600)
 
 
+def create_private(path: Path, data: bytes) -> bytes:
+    """Write a file that only its owner can read unless it is there, and give what it then holds. Raises CannotRunError.
+
+    Of several processes that try at once, one writes and all of them are given the same bytes.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o600)
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+        finally:
+            Path(temporary).unlink()
+        return path.read_bytes()
+    except OSError as error:
+        raise CannotRunError(f"{path} cannot be made or read ({error.strerror})", f"set {DATA_VARIABLE} to a folder of your own") from error
+
+
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file, whole or not at all, over what may be there. Raises CannotRunError."""
     temporary = None
@@ -60,3 +84,27 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise CannotRunError(f"{path} cannot be written ({error.strerror})", "name a folder that exists and can be written") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock on the file `path`, waiting for whoever holds it: another process, or another thread of this one.
+
+    An exclusive lock makes the file (0600) where there is none; a `shared` one, for reading, needs it to be there. The lock goes with
+    its holder, however that ends. Raises CannotRunError where the file cannot be opened or made.
+    """
+    if sys.platform == "win32":
+        raise CannotRunError("this system has no file locks that Truename can use", "run Truename in a container or under WSL")
+    import fcntl
+
+    try:
+        handle = os.open(path, os.O_CLOEXEC | (os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT), 0o600)
+    except OSError as error:
+        raise CannotRunError(
+            f"{path} cannot be locked ({error.strerror})", f"set {DATA_VARIABLE} to a directory that can be written"
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

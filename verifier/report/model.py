@@ -6,7 +6,6 @@ before they are written, so that a replay gives the same bytes. Holds no key and
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,8 +14,10 @@ from typing import Any
 
 from fingerprints.catalog import Claim
 from probes.probe import Evidence
+from verifier.canonical import LARGEST_INTEGER, canonical, read_json
 from verifier.decide import Verdict
 from verifier.errors import CannotRunError
+from verifier.lineage import lineage
 from verifier.transcript import Transcript, digest, total
 
 SCHEMA = "truename.report/1"
@@ -44,24 +45,37 @@ class Report:
         """What the command line exits with."""
         return EXIT_CODES[self.outcome]
 
+    def to_bytes(self) -> bytes:
+        """The exact bytes of report.json: the canonical form of `data` (RFC 8785), without a line end."""
+        return canonical(dict(self.data))
+
     def to_json(self) -> str:
-        """The report's text: indented, keys in the contract's order, non-ASCII letters as they are."""
-        return json.dumps(self.data, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        """`to_bytes` as text."""
+        return self.to_bytes().decode("utf-8")
 
-    def save(self, folder: Path) -> None:
-        """Write report.json and transcript.jsonl.gz into `folder`, which is made. Raises CannotRunError if it cannot be."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "report.json").write_text(self.to_json(), encoding="utf-8")
-            (folder / "transcript.jsonl.gz").write_bytes(self.transcript)
-        except OSError as error:
-            raise CannotRunError(f"the report cannot be written to {folder} ({error.strerror})", "give --out a writable folder") from error
+    def save(self, folder: Path, lang: str = "en") -> Report:
+        """Sign the report, enter it into the ledger and write its files into `folder`, which is made.
+
+        Gives the report as it was written: with the digest of the one before it. Raises CannotRunError where the folder or the
+        data directory cannot be written.
+        """
+        from verifier.publishing import publish
+
+        return publish(self, folder, lang)
 
 
-def build(transcript: Transcript, data: bytes, evidence: Sequence[Evidence], verdict: Verdict, claim: Claim | None) -> Report:
-    """The report on `transcript`, whose exact file bytes are `data`, judged against `claim`."""
+def build(
+    transcript: Transcript,
+    data: bytes,
+    evidence: Sequence[Evidence],
+    verdict: Verdict,
+    claim: Claim | None,
+    progress: Sequence[Mapping[str, float]],
+) -> Report:
+    """The report on `transcript`, whose exact file bytes are `data`, judged against `claim`; `progress` as accumulation.py gives it."""
     header = transcript.header
     seconds = max((reply.at + reply.seconds for reply in transcript.replies), default=0.0)
+    told = lineage(evidence, verdict.who, transcript.replies, header.target["wire"])
     body: dict[str, Any] = {
         "schema": SCHEMA,
         "id": "tn-" + digest(data)[:20],
@@ -77,9 +91,11 @@ def build(transcript: Transcript, data: bytes, evidence: Sequence[Evidence], ver
         "reference": dict(header.reference) if header.reference else None,
         "verdict": _verdict(verdict),
         "findings": [{"code": f.code, "strength": f.strength, "text": f.text, "ask_ids": list(f.ask_ids)} for f in verdict.findings],
+        "lineage": told.to_json() if told else None,
         "blocks": _blocks(evidence),
         "mixture": None,
         "switches": [],
+        "progress": list(progress),
         "cost": {
             "requests": sum(reply.attempts for reply in transcript.replies),
             "prompt_tokens": total(transcript.replies, "prompt_tokens"),
@@ -140,13 +156,20 @@ def _e_value(log_e: float) -> float:
 
 
 def rounded(value: Any) -> Any:
-    """`value` with every float at 6 significant digits. Raises ValueError for NaN and infinities: neither is JSON."""
+    """`value` with every float at 6 significant digits, integers within what a double holds, and texts that UTF-8 can hold.
+
+    Raises ValueError for NaN and infinities: neither is JSON.
+    """
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("a report holds finite numbers only")
         return float(f"{value:.6g}")
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        return LARGEST_INTEGER if value > 0 else -LARGEST_INTEGER  # no endpoint's counts come near: only a made-up transcript's
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # a lone surrogate becomes U+FFFD
     if isinstance(value, Mapping):
-        return {str(key): rounded(item) for key, item in value.items()}
+        return {str(rounded(str(key))): rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [rounded(item) for item in value]
     return value
@@ -157,7 +180,7 @@ def load_report(path: str | Path) -> Report:
     file = Path(path)
     file = file / "report.json" if file.is_dir() else file
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = read_json(file.read_bytes())
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise ValueError("another schema")
         stored = file.with_name("transcript.jsonl.gz")
