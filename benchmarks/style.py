@@ -1,7 +1,8 @@
 """Which model wrote the answers to the same open questions: exact model, family, family of a version that the references lack, unknown.
 
 `--data` is a folder of response corpora; references come from other samples of the same models there, weights and calibration ship.
-Attribution is closed-set except where a field says unknown. Models weigh the same; intervals resample models.
+Attribution is closed-set except where a field says unknown. Models weigh the same, in a macro figure families; intervals (95 %) resample
+the one or the other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from benchmarks.style_audits import DRAWS, Audit, against, audits, shifted, tested
 from benchmarks.style_baselines import baselines
+from benchmarks.style_transfer import run_transfer, transfer_table
 from fingerprints.build.same_prompt import PACKS, named_setting
 from fingerprints.build.same_prompt_fit import developed
 from fingerprints.build.same_prompt_style import read_corpus
@@ -39,6 +41,8 @@ from fingerprints.same_prompt_references import near
 
 SIZES = (1, 5, 10, 20)
 _BINS = 10
+_MISSED = 0.5
+"""Share of an unseen version's audits that name its family, below which it is listed."""
 _SPEED_ANSWERS = 300
 
 
@@ -58,7 +62,7 @@ def run(data: Path | None, seed: int = 0, limit: int | None = None) -> dict[str,
     result["against_claim"] = against(table, known, held, rng) | {"shifted": shifted(data, rng)}
     result["korean"] = {"logickor_settings": _corpus(data, "logickor_ko", rng), "arena_hard_ko": _corpus(data, "arena_hard_ko", rng)}
     result["answers_per_second"] = _speed(data, table)
-    result |= {"prompt_independent": None, "shifts": None, "models": len(table.models), "questions": len(table.questions)}
+    result |= run_transfer(data, seed, limit) | {"models": len(table.models), "questions": len(table.questions)}
     return result
 
 
@@ -82,15 +86,20 @@ def table(result: dict[str, Any]) -> str:
         ("false alarms at that threshold", "known_called_unknown"),
         ("calibration error", "ece"),
     ):
-        lines.append(f"| {label} | {_cell(result[key])} | {_cell(result['held_out_half'][key])} |")
+        halves = [_cell(each[key], each.get(f"{key}_interval")) for each in (result, result["held_out_half"])]
+        lines.append(f"| {label} | {' | '.join(halves)} |")
+    missed = result["same_prompt"]["10"]["unseen_missed"]
+    lines += ["", f"Unseen versions whose family is missed in most draws of 10 answers (all questions): {', '.join(missed) or 'none'}."]
     lines += ["", "| claim | audits | e ≥ 10 | e ≥ 100 |", "|---|---|---|---|"]
     for name, row in _flat(result["against_claim"]):
         lines.append(f"| {name} | {row['audits']} | {_cell(row['e10'])} | {_cell(row['e100'])} |")
     lines += ["", "| Korean, 10 answers | exact model | family | family of an unseen version |", "|---|---|---|---|"]
     for name, row in result["korean"].items():
         if row is not None:
-            lines.append(f"| {name} | {_cell(row['model'])} | {_cell(row['family'])} | {_cell(row['family_unseen_version'])} |")
+            korean = [_cell(row[key], row[f"{key}_interval"]) for key in ("model", "family", "family_unseen_version")]
+            lines.append(f"| {name} | {' | '.join(korean)} |")
     lines += ["", f"{result['answers_per_second']:.0f} answers a second; {result['models']} models, {result['questions']} questions."]
+    lines += ["", transfer_table(result)]
     return "\n".join(lines)
 
 
@@ -127,10 +136,13 @@ def _rows(
     foreign = [(model, known_log_odds(p, table.families, constants)) for model, p in strangers if p.answers == 10]
     limit = np.quantile([value for _, value in odds], 0.05) if odds else -np.inf
     shipped_limit = float(np.interp(10, *constants.rejection))
+    detected, interval = _macro([(table.families[m], float(value < limit)) for m, value in foreign], rng)
+    detected_as_shipped, _ = _macro([(table.families[m], float(value < shipped_limit)) for m, value in foreign], rng)
     return {
         "same_prompt": rows,
-        "unknown_detected_at_5pct": macro([(table.families[m], float(value < limit)) for m, value in foreign]) if foreign else None,
-        "unknown_detected_as_shipped": macro([(table.families[m], float(v < shipped_limit)) for m, v in foreign]) if foreign else None,
+        "unknown_detected_at_5pct": detected,
+        "unknown_detected_at_5pct_interval": interval,
+        "unknown_detected_as_shipped": detected_as_shipped,
         "known_called_unknown": float(np.mean([value < shipped_limit for _, value in odds])) if odds else None,
         "ece": _calibration(table, genuine, strangers),
     }
@@ -155,9 +167,19 @@ def _closed(table: Table, genuine: list[Audit], unseen: list[Audit], rng: np.ran
     for name, hits in (("model", model_hits), ("family", family_hits), ("family_unseen_version", version_hits)):
         row[name], row[f"{name}_interval"] = _mean(hits, rng)
     by_model = [(table.families[m], hit) for m, hit in _per_model(family_hits).items()]
-    row["macro_family"] = macro(by_model) if by_model else None
+    row["macro_family"], row["macro_family_interval"] = _macro(by_model, rng)
+    row["unseen_missed"] = sorted(table.models[m] for m, share in _per_model(version_hits).items() if share < _MISSED)
     row["models"], row["audits"] = len({m for m, _ in genuine}), len(genuine)
     return row
+
+
+def _macro(hits: Sequence[tuple[str, float]], rng: np.random.Generator) -> tuple[float | None, list[float] | None]:
+    """Mean over families of each one's mean, and its 95 % interval from resampling families."""
+    values = np.array([macro([hit for hit in hits if hit[0] == family]) for family in sorted({family for family, _ in hits})])
+    if not len(values):
+        return None, None
+    means = rng.choice(values, (1000, len(values))).mean(axis=1)
+    return float(values.mean()), [float(each) for each in np.quantile(means, [0.025, 0.975])]
 
 
 def _per_model(hits: Iterable[tuple[int, float]]) -> dict[int, float]:
@@ -245,9 +267,9 @@ def _speed(data: Path, table: Table) -> float:
     records = read_corpus(data, "misguided_attention")[:_SPEED_ANSWERS]
     texts = [str(record["response"]) for record in records]
     compared = compare(table, np.ones(len(table.rank), bool), table.rank == 0)
-    ready = next(one for one in compared.references.questions if one is not None)
+    ready = next(place for place, one in enumerate(compared.references.questions) if one is not None)
     began = time.process_time()
     for start in range(0, len(texts), 10):
         found = traits(texts[start : start + 10], PACKS["misguided-attention"]["dimensions"])
-        near(ready, found.content, projected(found.style))
+        near(compared.references, ready, found.content, projected(found.style))
     return len(texts) / (time.process_time() - began)

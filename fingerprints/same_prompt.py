@@ -7,17 +7,18 @@ Answers of one audit depend on one another: their likelihoods are tempered, neve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from fingerprints import catalog, same_prompt_alone
+from fingerprints import catalog, same_prompt_alone, same_prompt_pairs
 from fingerprints.packs import Pack, PackError, PackModel
 from fingerprints.same_prompt_decide import Judged, Pooled, against_claim, judge, pool
 from fingerprints.same_prompt_features import LEAST_CHARACTERS, traits
 from fingerprints.same_prompt_pack import build_pack, own_questions, projected, read_rows
-from fingerprints.same_prompt_references import Near, References, Rows, near, prepare
+from fingerprints.same_prompt_references import Floats, Near, References, Rows, near, prepare
 from fingerprints.scored import UNKNOWN, Resolution, Scored
 
 __all__ = ["build_pack", "claimed_models", "comparable", "own_questions", "references", "score", "similarity"]
@@ -35,7 +36,7 @@ def score(pack: Pack, answers: Mapping[str, Sequence[str]], claim_model: str | N
     except PackError as error:
         return Scored({}, 0.0, None, None, False, "family", 0, sum(map(len, answers.values())), str(error))
     if pooled is None:
-        return _alone(pack, answers, claim_model) or Scored({}, 0.0, None, None, False, "family", 0, invalid, _why_not(pack, answers))
+        return _among_few(pack, answers, claim_model) or Scored({}, 0.0, None, None, False, "family", 0, invalid, _why_not(pack, answers))
     families = [model.family for model in pack.models]
     weights = [model.weights for model in pack.models]
     judged = judge(pooled, families)
@@ -111,39 +112,57 @@ def _pooled(pack: Pack, answers: Mapping[str, Sequence[str]]) -> tuple[Pooled | 
         ready = None if position is None else prepared.questions[position]
         usable = [text for text in texts if len(text.strip()) >= LEAST_CHARACTERS] if ready is not None else []
         invalid += len(texts) - len(usable)
-        if ready is None or not usable:
+        if position is None or ready is None or not usable:
             continue
         characters = int(pack.extra["characters"][position])
         found = traits(usable, int(pack.extra["dimensions"]), characters)
         style = projected(found.style)
-        parts.append((near(ready, found.content, style), style - ready.style_centre))
+        parts.append((near(prepared, position, found.content, style), style - ready.style_centre))
     return (pool(parts, prepared) if parts else None), invalid
 
 
-def _alone(pack: Pack, answers: Mapping[str, Sequence[str]], claim_model: str | None) -> Scored | None:
-    """The comparison with the claimed model's own answers alone; None where there are not several of them to one question."""
-    claimed = claimed_models(pack, claim_model)
+def _among_few(pack: Pack, answers: Mapping[str, Sequence[str]], claim_model: str | None) -> Scored | None:
+    """The comparison where too few models are known to see what is usual: is each model's own answer as like its others as they are to one
+    another, and whose are liker? None where no model has several answers to a question."""
     positions = {question.id: index for index, question in enumerate(pack.questions)}
     rows = _rows(pack)
-    known, fresh, count = [], [], 0
+    asked, fresh, count = [], [], 0
     for question_id, texts in answers.items():
         usable = [text for text in texts if len(text.strip()) >= LEAST_CHARACTERS]
-        if not claimed or question_id not in positions or not usable:
-            continue
-        position = positions[question_id]
-        characters = int(pack.extra["characters"][position])
-        known.append(rows.content[(rows.question == position) & np.isin(rows.model, claimed)])
-        fresh.append(traits(usable, int(pack.extra["dimensions"]), characters).content)
-        count += len(usable)
-    told = same_prompt_alone.compare(known, fresh)
-    if told is None:
+        if question_id in positions and usable:
+            asked.append(positions[question_id])
+            characters = int(pack.extra["characters"][asked[-1]])
+            fresh.append(traits(usable, int(pack.extra["dimensions"]), characters).content)
+            count += len(usable)
+    classes = list(dict.fromkeys(model.weights for model in pack.models))
+    held = {name: [m for m, model in enumerate(pack.models) if model.weights == name] for name in classes}
+    known = {name: [rows.content[(rows.question == each) & np.isin(rows.model, held[name])] for each in asked] for name in classes}
+    told = {name: each for name in classes if (each := _against_few(name, known, fresh)) is not None}
+    if not told:
         return None
-    log_e, p_value = told
-    name = pack.models[claimed[0]].name
-    likelihood = {name: -max(log_e, 0.0), UNKNOWN: min(log_e, 0.0)}
-    supports = p_value >= same_prompt_alone.SUPPORTS
+    logs = {name: log_e for name, (log_e, _) in told.items()}
+    best = min(logs, key=lambda name: (logs[name], name))
+    others = [value for name, value in logs.items() if name != best]
+    fits = logs[best] <= 0 and told[best][1] >= same_prompt_alone.REJECTS and all(value >= same_prompt_pairs.AHEAD for value in others)
+    likelihood = {pack.models[m].name: -max(log_e, 0.0) for name, log_e in logs.items() for m in held[name]}
+    likelihood[UNKNOWN] = min(0.0, math.log(same_prompt_alone.LEAST_E) if fits else 0.0)
+    claimed = {pack.models[m].weights for m in claimed_models(pack, claim_model)}
+    mine = next((told[name] for name in told if name in claimed), None)
+    log_e, p_value = mine if mine is not None else (0.0, None)
+    supports = fits and best in claimed and p_value is not None and p_value >= same_prompt_alone.SUPPORTS
     invalid = sum(map(len, answers.values())) - count
-    return Scored(likelihood, log_e, p_value, name if supports else None, supports, "family", count, invalid)
+    name = pack.models[held[best][0]].name if fits else None
+    return Scored(likelihood, log_e, p_value, name, supports, "family", count, invalid)
+
+
+def _against_few(name: str, known: Mapping[str, Sequence[Floats]], fresh: Sequence[Floats]) -> tuple[float, float] | None:
+    """(log e-value, p-value) of "`name` wrote the fresh answers", from its own answers and those of the others; their e-values average."""
+    rivals = [other for other in known if other != name]
+    alone = same_prompt_alone.compare(known[name], fresh)
+    beside = same_prompt_pairs.against(known[name], [[known[other][i] for other in rivals] for i in range(len(fresh))], fresh)
+    if alone is None or beside is None:
+        return alone if beside is None else (beside, min(1.0, math.exp(-beside)))
+    return float(np.logaddexp(alone[0], beside)) - math.log(2), alone[1]
 
 
 def _why_not(pack: Pack, answers: Mapping[str, Sequence[str]]) -> str:

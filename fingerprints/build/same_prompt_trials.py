@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fingerprints.build.same_prompt_style import hash_id, read_corpus, weights_class
-from fingerprints.same_prompt_decide import Constants, Pooled, combined, strangeness
+from fingerprints.same_prompt_decide import Constants, Pooled, combined, together
 from fingerprints.same_prompt_features import LEAST_CHARACTERS, PREFIX_CHARACTERS, traits
 from fingerprints.same_prompt_references import Floats, Integers, Near, References, Rows, near, prepare
 
@@ -55,23 +55,20 @@ class Compared:
 
     row: Integers
     z_scores: Floats
-    """(answers, 3, models)"""
+    """(answers, 4, models)"""
     cosine: Floats
     style: Floats
     references: References
 
     def scores(self, constants: Constants) -> Floats:
-        """(answers, models) combined scores."""
-        one = Near(self.z_scores[:, 0], self.z_scores[:, 1], self.z_scores[:, 2], self.cosine)
+        """(answers, models, 3) combined scores."""
+        average, regressed, manner, habit = self.z_scores.transpose(1, 0, 2)
+        one = Near(average, regressed, manner, habit, self.cosine)
         return combined(one, self.style, self.references, constants)
 
     def pooled(self, chosen: Integers, scores: Floats) -> Pooled:
         """The audit that consists of the answers `chosen` (positions)."""
-        cosines = self.cosine[chosen]
-        seen = np.isfinite(cosines).sum(axis=0)
-        cosine = np.where(seen > 0, np.nansum(cosines, axis=0) / np.maximum(seen, 1), np.nan)
-        strange = strangeness(self.style[chosen].mean(axis=0), len(chosen), self.references)
-        return Pooled(len(chosen), scores[chosen].sum(axis=0), cosine, strange)
+        return together(scores[chosen], self.cosine[chosen], self.style[chosen], self.references)
 
 
 def read_table(
@@ -121,14 +118,14 @@ def compare(table: Table, reference: Mask, suspect: Mask) -> Compared:
         index = np.flatnonzero(suspect & (table.rows.question == question))
         if ready is None or not len(index):
             continue
-        found = near(ready, table.rows.content[index], table.rows.style[index])
+        found = near(references, int(question), table.rows.content[index], table.rows.style[index])
         rows.append(index)
-        z_scores.append(np.stack([found.average, found.regressed, found.manner], axis=1))
+        z_scores.append(np.stack([found.average, found.regressed, found.manner, found.habit], axis=1))
         cosines.append(found.cosine)
         styles.append(table.rows.style[index] - ready.style_centre)
     if not rows:
         models, dimensions = len(table.models), table.rows.style.shape[1]
-        return Compared(np.zeros(0, int), np.zeros((0, 3, models)), np.zeros((0, models)), np.zeros((0, dimensions)), references)
+        return Compared(np.zeros(0, int), np.zeros((0, 4, models)), np.zeros((0, models)), np.zeros((0, dimensions)), references)
     return Compared(np.concatenate(rows), np.concatenate(z_scores), np.concatenate(cosines), np.concatenate(styles), references)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import style, style_audits
+from fingerprints.build.same_prompt import PACKS
 from fingerprints.build.same_prompt_fit import developed
 from fingerprints.build.same_prompt_style import weights_class
 
@@ -36,6 +37,7 @@ def test_missing_data_is_said() -> None:
 def test_eight_questions_of_the_corpora_give_all_fields(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "DRAWS", 2)
     monkeypatch.setattr(style_audits, "DRAWS", 2)
+    monkeypatch.setitem(PACKS["misguided-attention"], "dimensions", 256)  # short sketches: a quarter of the time
     monkeypatch.setattr(style, "shifted", lambda data, rng: None)
     monkeypatch.setattr(style, "_corpus", lambda data, corpus, rng: None)
     result = style.run(shared / "corpora", limit=8)
@@ -44,5 +46,8 @@ def test_eight_questions_of_the_corpora_give_all_fields(shared: Path, monkeypatc
     assert rows["5"]["model"] > 0.8 and rows["5"]["family"] > rows["5"]["family_unseen_version"]
     assert rows["1"]["model"] > result["baselines"]["trigrams"]["1"]["model"]
     assert rows["10"]["model"] is None
+    low, high = rows["5"]["macro_family_interval"]
+    assert low <= rows["5"]["macro_family"] <= high
+    assert any("r1" in name for name in rows["5"]["unseen_missed"])  # whose style none of its vendor's other models shares
     assert 0 <= result["ece"] < 0.3 and result["answers_per_second"] > 50
     assert "exact model" in style.table(result)

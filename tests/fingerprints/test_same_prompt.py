@@ -14,9 +14,10 @@ from fingerprints.catalog import find
 from fingerprints.pack_file import pack_bytes, read_pack
 from fingerprints.packs import Pack, PackModel, installed
 from fingerprints.questions import Question, text_digest
-from fingerprints.same_prompt_decide import MAX_LOG_E, MIN_LOG_E
+from fingerprints.same_prompt_decide import MAX_LOG_E, MIN_LOG_E, NEXT_VERSION, summed, totals
 from fingerprints.same_prompt_features import normalise, traits
-from fingerprints.same_prompt_pack import build_pack, own_questions
+from fingerprints.same_prompt_pack import build_pack, own_questions, projected
+from fingerprints.same_prompt_references import near
 from fingerprints.scored import UNKNOWN
 
 HABITS = {
@@ -127,7 +128,7 @@ def test_hostile_answers_give_finite_numbers_or_a_reason(pack: Pack, text: str) 
 
 
 def test_one_enrolled_model_is_compared_with_its_own_answers_and_contradicted_only_weakly() -> None:
-    alone = made(["gpt-4o", "claude-3-opus"])
+    alone = made(["gpt-4o"])
     own = same_prompt.score(alone, answers(HABITS["gpt-4o"], 10), "gpt-4o")
     other = same_prompt.score(alone, answers(HABITS["qwen-max"], 10), "gpt-4o")
     assert own.supports_claim and own.log_e <= 0 and own.resolution == "family"
@@ -135,9 +136,19 @@ def test_one_enrolled_model_is_compared_with_its_own_answers_and_contradicted_on
     assert own.why_not is None and other.best is None
 
 
-def test_too_few_models_and_no_claim_are_a_reason_and_no_verdict() -> None:
-    scored = same_prompt.score(made(["gpt-4o", "claude-3-opus"]), answers(HABITS["qwen-max"], 5), None)
-    assert scored.why_not is not None and scored.log_e == 0.0
+def test_of_two_enrolled_models_each_is_contradicted_by_the_others_answers_and_supported_by_its_own() -> None:
+    two = made(["gpt-4o", "claude-3-opus"])
+    for claim, other in (("gpt-4o", "claude-3-opus"), ("claude-3-opus", "gpt-4o")):
+        own = same_prompt.score(two, answers(HABITS[claim], 10), claim)
+        posing = same_prompt.score(two, answers(HABITS[other], 10), claim)
+        assert own.supports_claim and own.log_e <= 0 and own.best == claim
+        assert not posing.supports_claim and posing.log_e >= math.log(10) and posing.best == other
+        assert posing.log_e <= math.log(100) and same_prompt.score(two, answers(HABITS[other], 10), None).best == other
+
+
+def test_a_third_models_answers_are_named_after_neither_of_two() -> None:
+    scored = same_prompt.score(made(["gpt-4o", "claude-3-opus"]), answers(HABITS["qwen-max"], 10), None)
+    assert scored.best is None and not scored.supports_claim and scored.log_e == 0.0
 
 
 def test_references_that_only_repeat_themselves_accuse_nobody() -> None:
@@ -189,3 +200,55 @@ def test_our_own_questions_are_short_and_in_three_languages() -> None:
     questions = own_questions()
     assert len(questions) >= 12 and {question.language for question in questions} == {"en", "ko", "zh"}
     assert all(question.text and question.sha256 == text_digest(question.text) and question.max_tokens <= 120 for question in questions)
+
+
+def test_a_model_that_answered_few_of_the_questions_is_not_pushed_back_by_the_others() -> None:
+    """Where it has no references, its likeness at the other questions stands in, a little less."""
+    scores = np.zeros((10, 2, 3))
+    scores[:, 0, 0] = 1.0
+    scores[:, 1, 0] = np.nan
+    scores[:2, 1, 0] = 2.0
+    whole, part = summed(scores)
+    assert whole == pytest.approx(10) and part > whole
+    assert part < 20
+
+
+def test_two_near_versions_of_a_family_outweigh_one_slightly_nearer_stranger_and_absent_versions_do_not_count() -> None:
+    scores = np.zeros((4, 4, 3))
+    scores[:, :, 0] = [1.0, 0.9, 1.0, np.nan]
+    scores[:, 3, 2] = -1000
+    near_pair, _, alone, _ = totals(scores, ["a", "a", "b", "b"])
+    assert near_pair == pytest.approx(4 - NEXT_VERSION * 0.4) and alone == pytest.approx(4)
+
+
+def test_a_model_whose_own_answers_are_alike_is_expected_to_stay_alike(pack: Pack) -> None:
+    steady = {(f"q{number}", "mistral-large"): [write(HABITS["mistral-large"], number, 0)] * 3 for number in range(12)}
+    recorded = {
+        (question.id, name): [write(HABITS[name], number, seed) for seed in range(3)]
+        for number, question in enumerate(QUESTIONS)
+        for name in HABITS
+    } | steady
+    models = [PackModel(name, FAMILIES.get(name, name), name, name, 36) for name in HABITS]
+    prepared = same_prompt.references(build_pack("steady", "1", "2026-11-22", QUESTIONS, recorded, models, "a test", "Apache-2.0"))
+    assert int(prepared.consistency.argmax()) == [model.name for model in models].index("mistral-large")
+
+
+def test_habits_are_known_of_a_model_that_never_answered_this_question() -> None:
+    recorded = {
+        (question.id, name): [write(HABITS[name], number, seed) for seed in range(3)]
+        for number, question in enumerate(QUESTIONS)
+        for name in HABITS
+        if (question.id, name) != ("q0", "qwen-max")
+    }
+    models = [PackModel(name, FAMILIES.get(name, name), name, name, 36) for name in HABITS]
+    pack = build_pack("partial", "1", "2026-11-22", QUESTIONS, recorded, models, "a test", "Apache-2.0")
+    found = traits([write(HABITS["qwen-max"], 0, 99)], 512)
+    one = near(same_prompt.references(pack), 0, found.content, projected(found.style))
+    place = [model.name for model in models].index("qwen-max")
+    assert np.isnan(one.average[0, place]) and int(np.nanargmax(one.habit[0])) == place
+
+
+def test_a_question_with_too_few_references_is_refused_and_not_compared() -> None:
+    alone = same_prompt.references(made(["gpt-4o", "claude-3-opus"]))
+    with pytest.raises(ValueError, match="too few references"):
+        near(alone, 0, np.zeros((1, 512), np.float32), np.zeros((1, 64), np.float32))
