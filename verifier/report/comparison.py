@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from verifier.report.model import Report
-from verifier.report.text import plain
+from verifier.report.text import cost_line, finding_line, plain
+from verifier.report.texts import Texts, texts
 
 WORDS = {"consistent": "SAME", "inconsistent": "DIFFERENT", "inconclusive": "UNKNOWN"}
 _STYLE = {"consistent": "bold green", "inconsistent": "bold red", "inconclusive": "bold yellow"}
@@ -22,43 +23,38 @@ def is_comparison(report: Report) -> bool:
     return bool(report.data.get("reference")) and report.data["claim"]["model"] is None
 
 
-def headline(report: Report) -> str:
+def headline(report: Report, lang: str = "en") -> str:
     """One sentence: the outcome in plain words."""
-    said = {
-        "consistent": "no difference between the two endpoints, at the resolution below",
-        "inconsistent": "the two endpoints do not answer alike",
-        "inconclusive": "neither a difference nor the lack of one is shown",
-    }
-    return f"{WORDS[report.outcome]}: {said[report.outcome]}"
+    return texts(lang)(f"text.compare.{report.outcome}")
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: Report, console: Console, lang: str = "en") -> None:
     """Print the whole report."""
-    data, verdict = report.data, report.data["verdict"]
-    console.print(Text(headline(report), style=_STYLE[report.outcome]))
+    t, data, verdict = texts(lang), report.data, report.data["verdict"]
+    console.print(Text(headline(report, lang), style=_STYLE[report.outcome]))
     for letter, side in (("A", data["target"]), ("B", data["reference"])):
-        console.print(Text(plain(f"{letter}  {side['origin']} · model {side['model']} · {side['wire']}"), style="dim"))
+        asked = t("page.model", model=side["model"], wire=side["wire"])
+        console.print(Text(plain(f"{letter}  {side['origin']} · {asked}"), style="dim"))
     console.print(Text(f"{data['created']} · {data['id']}", style="dim"))
     for reason in verdict["reasons"]:
-        console.print(Text("  • " + plain(reason["text"])))
+        said = t.reason(str(reason["code"]), str(reason["text"]))
+        console.print(Text("  • " + plain(said.text) + (f" [{plain(said.original)}]" if said.original else "")))
     for finding in data["findings"]:
-        console.print(Text(f"  ! {finding['code']} ({finding['strength']}): " + plain(finding["text"])))
+        console.print(Text(finding_line(finding, t)))
     for channels in data["blocks"].values():
         for channel in channels.values():
             if channel["measured"]:
-                console.print(_table(channel["measured"]))
-    console.print(Text(f"Evidence of a difference: e = {verdict['e_value']:.3g} (calling it one needs {1 / verdict['alpha']:.0f})"))
-    cost = data["cost"]
-    spent = f"{cost['requests']} requests, {cost['prompt_tokens']} + {cost['completion_tokens']} tokens, {cost['seconds']:.1f} s"
-    console.print(Text(f"Cost: {spent}{', stopped early' if cost['stopped_early'] else ''} · seed {data['seed']}", style="dim"))
-    console.print(Text("Next: " + plain(verdict["next"])))
+                console.print(_table(channel["measured"], t))
+    console.print(Text(t("text.difference", e=f"{verdict['e_value']:.3g}", needed=f"{1 / verdict['alpha']:.0f}")))
+    console.print(Text(cost_line(data, t), style="dim"))
+    console.print(Text(t("text.next", next=plain(t.sentence(str(verdict["next"])).text))))
 
 
-def _table(rows: list[dict[str, object]]) -> Table:
+def _table(rows: list[dict[str, object]], t: Texts) -> Table:
     table = Table(show_edge=False, show_header=False)
     table.add_column("what")
     table.add_column("measured", justify="right")
     for row in rows:
         measured = row["measured"]
-        table.add_row(plain(str(row["key"])), f"{measured:.3g}" if isinstance(measured, float) else str(measured))
+        table.add_row(plain(t.sentence(str(row["key"])).text), f"{measured:.3g}" if isinstance(measured, float) else str(measured))
     return table
