@@ -76,6 +76,9 @@ def serve(
         timeout_graceful_shutdown=STREAMS_END_S,
     )
     server = uvicorn.Server(config)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn handles both while it runs and raises them again afterwards, which would end us before the workers are told.
+        signal.signal(number, lambda *_: None)
     with Workers(workers or 0):
         server.run()
     if not server.started:
