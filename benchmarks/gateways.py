@@ -2,14 +2,15 @@
 
 Takes the base URL of a server and a `Gateway` (which of request, usage and chunks it changes), serves on a free loopback port in
 threads of its own and gives its base URL. Recounting uses tiktoken, the library that gateways use (or the second implementation of
-another vocabulary), so that a mistake in our own counting cannot hide itself. Text is never changed: what the model wrote comes
-through to the last letter.
+another vocabulary), so that a mistake in our own counting cannot hide itself. What the model wrote comes through to the last letter,
+except through `rewrite`, whose whole purpose is to change it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ JSON = dict[str, Any]
 UPSTREAM_TIMEOUT_S = 60.0
 OVERHEAD = 7
 """Tokens that recounting gateways add for the chat frame; OpenAI's own is 7 for one short user message."""
+REWRITTEN_PIECE = 5
+"""Characters of one streamed piece of a rewritten text."""
 _RANKS = {"o200k": ("o200k_base", splintr.O200K_BASE_PATTERN, 199_998), "cl100k": ("cl100k_base", splintr.CL100K_BASE_PATTERN, 100_256)}
 
 
@@ -95,6 +98,21 @@ class OfTokens:
         return [merged] if merged else []
 
 
+class Rewritten:
+    """Holds the whole text back, then sends what `edit` makes of it in pieces of `size` characters."""
+
+    def __init__(self, edit: Callable[[str], str], size: int) -> None:
+        self.edit, self.size, self.held = edit, size, ""
+
+    def feed(self, piece: str) -> list[str]:
+        self.held += piece
+        return []
+
+    def flush(self) -> list[str]:
+        text = self.edit(self.held)
+        return [text[i : i + self.size] for i in range(0, len(text), self.size)]
+
+
 @dataclass(frozen=True)
 class Gateway:
     """What one gateway changes; the defaults change nothing."""
@@ -103,7 +121,11 @@ class Gateway:
     """The request as it is forwarded."""
     usage: Callable[[Said], JSON | None] = lambda said: said.usage
     """The usage as it is reported; None reports none."""
+    text: Callable[[str], str] = lambda text: text
+    """The text of a plain reply as it is sent on; a stream's is the work of `chunks`."""
     chunks: Callable[[], Rechunk] = Untouched
+    memory: dict[tuple[str, bytes], tuple[int, bytes]] | None = None
+    """What the upstream has answered to a request, which is then not asked again: for many gateways in front of one deterministic model."""
     cut_streams_after: int | None = None
     """Streamed pieces after which the connection is dropped without a word; None never drops it."""
 
@@ -182,6 +204,14 @@ def hidden_prompt(text: str) -> Gateway:
     return Gateway(ask=lambda request: request | {"messages": [{"role": "system", "content": text}, *request["messages"]]})
 
 
+def rewrite(edit: Callable[[str], str], plain: bool = True, stream: bool = True) -> Gateway:
+    """Edits what the model wrote, in plain replies and in streamed ones as the flags say, and counts like the upstream."""
+    untouched = Gateway()
+    return Gateway(
+        text=edit if plain else untouched.text, chunks=(lambda: Rewritten(edit, REWRITTEN_PIECE)) if stream else untouched.chunks
+    )
+
+
 def cut_streams(after: int) -> Gateway:
     """Counts like the upstream but drops every stream after so many pieces."""
     return Gateway(cut_streams_after=after)
@@ -206,6 +236,14 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False  # so that closing waits for every handler, and no socket outlives its test
 
 
+class _Recalled(io.BytesIO):
+    """An upstream's answer as it was kept."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(body)
+        self.status = status
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One request through the gateway. Every reply closes its connection, which is all the framing that a stream needs."""
 
@@ -218,19 +256,31 @@ class _Handler(BaseHTTPRequestHandler):
         connection = http.client.HTTPConnection(self.upstream.hostname, self.upstream.port, timeout=UPSTREAM_TIMEOUT_S)
         # The auditor may hang up at any moment: that is its right and no fault of the gateway.
         with contextlib.closing(connection), contextlib.suppress(ConnectionError):
-            connection.request("POST", self.path, forwarded, {"content-type": "application/json"})
-            with connection.getresponse() as response:
+            with self._answer(connection, forwarded) as response:
                 if response.status == 200 and request.get("stream"):
                     self._stream(request, response)
                 else:
                     self._plain(request, response)
 
-    def _plain(self, request: JSON, response: http.client.HTTPResponse) -> None:
+    def _answer(self, connection: http.client.HTTPConnection, forwarded: bytes) -> http.client.HTTPResponse | _Recalled:
+        memory, key = self.gateway.memory, (self.path, forwarded)
+        if memory is not None and key in memory:
+            return _Recalled(*memory[key])
+        connection.request("POST", self.path, forwarded, {"content-type": "application/json"})
+        response = connection.getresponse()
+        if memory is None:
+            return response
+        with response:
+            memory[key] = response.status, response.read()
+        return _Recalled(*memory[key])
+
+    def _plain(self, request: JSON, response: http.client.HTTPResponse | _Recalled) -> None:
         body = response.read()
         if response.status == 200:
             reply = json.loads(body)
             choice = reply["choices"][0]
             said = Said(request, choice["message"]["content"] or "", choice["finish_reason"], reply.pop("usage", None))
+            choice["message"]["content"] = self.gateway.text(said.text)
             reply.pop("timings", None)  # llama.cpp's own counts would give a rewritten usage away
             if (usage := self.gateway.usage(said)) is not None:
                 reply["usage"] = usage
@@ -238,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(response.status, "application/json")
         self.wfile.write(body)
 
-    def _stream(self, request: JSON, response: http.client.HTTPResponse) -> None:
+    def _stream(self, request: JSON, response: http.client.HTTPResponse | _Recalled) -> None:
         self._head(200, "text/event-stream")
         cutter = self.gateway.chunks()
         text, finish, sent = "", None, 0

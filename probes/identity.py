@@ -13,6 +13,7 @@ import codecs
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fingerprints import brands, catalog
 from probes import identity_copies as copies
@@ -23,19 +24,18 @@ from probes.plan import Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
 
 DEEP_ASKS = 24
-"""Questions from which the larger screening (further brands, Korean, Chinese) and the test of dropped replies have room."""
-FIRST_REPORTS = 2
-"""Self-reports beside the screening; the other languages are asked where no word needs confirming."""
+"""Questions from which self-reports, the larger screening (further brands, Korean, Chinese) and the test of dropped replies have room.
+With fewer, every brand is screened once, in two strings, and only what does not come through costs more."""
 REPORT_TOKENS = 64
 CAP = math.log(2.0)
 """What self-reports may move the attribution by: 27 recorded models named another vendor in 25.9 % of theirs (literature.md), so one
 consistent name is worth about 3 to 1, and less behind a gateway that may have told the model what to say."""
 CONSISTENT = 3
 """Self-reports that must name another vendor, and none the claimed one, for a conflict."""
-FIRST_PART = 2
-"""Confirming strings before the words that came through are dropped."""
-CONFIRMING = 8
-"""Confirming strings at most: five of ten words show a filtered word on a model that copies, weaker ones need more."""
+PART = 3
+"""Confirming strings at a time: between two parts the words that came through are dropped, and what is shown ends the asking."""
+CONFIRMING = 12
+"""Confirming strings at most: three of ten words show a filtered word on a model that copies, weaker ones need more."""
 DISGUISED_TOKENS = 40
 
 
@@ -53,20 +53,15 @@ class IdentityProbe:
         self.deep = self.size >= DEEP_ASKS
 
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
-        """The screening with the first self-reports, then what it makes worth confirming, then the self-reports that are left."""
+        """The screening (with the self-reports, where there is room for them), then what it makes worth confirming."""
         mine = self._mine(replies)
         asked = {reply.ask.key for reply in mine}
-        screening = strings.screening(self.plan, self.deep)
-        languages = self._reports()
-        first = languages if self.deep else languages[:FIRST_REPORTS]
-        if self.size < len(screening) + len(first):
-            first, screening = languages[: self.size], []
-        left = [ask for ask in (*screening, *first) if ask.key not in asked]
+        first = [*strings.screening(self.plan, self.deep), *(self._reports() if self.deep else [])][: self.size]
+        left = [ask for ask in first if ask.key not in asked]
         if left or not any(reply.ok for reply in mine):
             return [] if asked else left
         room = self.size - len(mine)
-        more = self._confirming(mine, asked, room) or self._disguised(mine, asked, room)
-        return more or [ask for ask in languages if ask.key not in asked][: max(0, room)]
+        return self._confirming(mine, asked, room) or (self._disguised(mine, asked, room) if self.deep else [])
 
     def read(self, replies: Sequence[Reply]) -> Evidence:
         """Self-reports as a bounded likelihood, filtered words and a contradicting self-report as findings; never an e-value."""
@@ -113,18 +108,19 @@ class IdentityProbe:
         ]
 
     def _confirming(self, mine: Sequence[Reply], asked: set[str], room: int) -> list[Ask]:
-        """Fresh strings for what the screening suspects: a few, then more for the words that have still not come through."""
-        screened, fresh = _parts(copies.read(reply for reply in mine if _is_copy(reply.ask)))
-        wholes = not fresh and room >= strings.WHOLE_STRINGS
+        """Fresh strings for what the screening suspects, a few at a time, until every suspect is shown or has come through."""
+        copied = copies.read(reply for reply in mine if _is_copy(reply.ask))
+        screened, fresh = _parts(copied)
+        wholes = room >= strings.WHOLE_STRINGS and not any(copy.key.split("/")[1] == "whole" for copy in fresh)
         what = copies.suspicion(screened, _cleared(fresh), wholes) if copies.copies_some(screened) else None
-        if what is None:
+        if what is None or set(what.words) <= set(copies.confirmed(copied)):
             return []
+        if wholes and len(fresh) >= PART and 2 * sum(not any(copy.passed) for copy in fresh) > len(fresh):
+            what = replace(what, kind="whole")  # most strings that hold the words come back without any word at all
         done = sum(key.split("/")[1] == "word" for key in asked)
         if what.kind == "whole":
             return strings.confirming_whole(self.plan, what)
-        total = min(CONFIRMING, room + done)
-        held = sum(what.words[0] in copy.targets for copy in fresh)
-        return strings.confirming(self.plan, what, screened, max(0, min(total - done, FIRST_PART if not held else total)), done)
+        return strings.confirming(self.plan, what, screened, max(0, min(room, CONFIRMING - done, PART)), done)
 
     def _disguised(self, mine: Sequence[Reply], asked: set[str], room: int) -> list[Ask]:
         """The same word in other forms, beside a control: what a filter of words lets through."""

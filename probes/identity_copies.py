@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,12 +24,22 @@ CUT_SUSPECTS = 1
 """The same where replies end at a word: what stands behind it says nothing."""
 LEVEL = 1e-3
 """Chance, at most, that an honest endpoint which copies brands like other words is said to filter."""
+LEAST_FRESH = 3
+"""Fresh strings in which a word must have failed, however telling fewer are."""
+LEAST_BEHIND = 5
+"""Words that stood behind it and failed too, for saying that replies end there."""
 WORTH_CONFIRMING = 2.0
 """E-value of the screening from which a word is asked for again."""
 _MODES: tuple[tuple[bool, ...], ...] = ((False, True), (True,), (False,))
 """Streamed or not: a word that fails in both is confirmed in both."""
 COPIED = 0.5
 """Share of the controls that must come back before a string, or a frame, counts as copied."""
+DROPPED_ODDS = 100.0
+"""How many times higher the odds of a dropped reply are thought to be where a filter drops those that hold a brand."""
+MISCOPIED = 0.2
+"""Share of the stake that is kept back where a word is to be the first that fails: a weak model may lose a control before it."""
+_MOST_RANKED = 8
+"""Suspects that are bet on, in the order in which they were asked for."""
 _MAX_TOKENS, _MAX_CHARACTERS = 300, 4000
 """Words and characters of a reply that are looked at: a hostile reply may have any number."""
 _WORD = re.compile(r"[^\W_]+")
@@ -109,7 +120,8 @@ def suspicion(copies: Sequence[Copy], cleared: Iterable[str] = (), wholes: bool 
                 found.append((alone, "word", word, streams))
                 # A brand that another filtered brand cut off earlier in the string says nothing here.
                 reached = [copy for copy in seen if not _cut_before(copy, word)]
-                if not any(any(copy.passed[copy.words.index(word) :]) for copy in reached):
+                ends = not any(any(copy.passed[copy.words.index(word) :]) for copy in reached)
+                if ends and any(any(copy.passed) for copy in reached):  # an empty reply is a cut only beside one that began
                     found.append((math.prod(first_to_fail(copy, word) for copy in reached), "cut", word, streams))
                 pool = [copy for copy in copies if copy.stream in streams or not copy.targets]
                 if wholes:
@@ -147,25 +159,29 @@ def only(copy: Copy, *held: str) -> float:
 def first_to_fail(copy: Copy, word: str) -> float:
     """E-value of one string against the same: 1 over the chance that `word` is the first to fail."""
     passed, place = copy.beside(word)
-    return 1.0 if all(passed) else float(len(passed)) if passed.index(False) == place else 0.0
+    won = 1.0 if all(passed) else float(len(passed)) if passed.index(False) == place else 0.0
+    return MISCOPIED + (1.0 - MISCOPIED) * won
 
 
 def confirmed(copies: Sequence[Copy]) -> dict[str, tuple[str, float, int]]:
     """Word -> (kind, e-value, strings) for every word that meets LEVEL in fresh strings and came through in none of them.
 
-    A third each is wagered on all suspects failing together, on single ones failing, and on a single one being the first to fail; the
-    e-value is that of the sum, so that choosing the word and the kind afterwards costs nothing further.
+    The stake is laid out before any fresh string is read: half on sets of suspects failing together (a suspect that comes through loses
+    the sets that hold it, not the others), half on single ones being the first to fail. A word's e-value is what the bets on it are
+    worth together, so that choosing the word and the kind afterwards costs nothing further.
     """
     found: dict[str, tuple[str, float, int]] = {}
     fresh = [copy for copy in copies if copy.key.split("/")[1] == "word"]
-    tested = {word for copy in fresh for word in copy.targets}
-    together = math.prod(only(copy, *copy.targets) for copy in fresh)
-    for word in tested:
+    ranked = list(dict.fromkeys(word for copy in fresh for word in sorted(copy.targets)))[:_MOST_RANKED]
+    sets = [frozenset(word for i, word in enumerate(ranked) if bits >> i & 1) for bits in range(1, 1 << len(ranked))]
+    together = {held: _stake(ranked, held) * math.prod(only(copy, *(held & set(copy.targets))) for copy in fresh) for held in sets}
+    for i, word in enumerate(ranked, start=1):
         held = [copy for copy in fresh if word in copy.targets]
-        alone, first = (math.prod(e_value(copy, word) for copy in held) for e_value in (only, first_to_fail))
-        e = (together + alone / len(tested) + first / len(tested)) / 3.0
-        if e >= 1.0 / LEVEL and not any(copy.came(word) for copy in held):
-            ends = not any(any(copy.passed[copy.words.index(word) :]) for copy in held)
+        first = math.prod(first_to_fail(copy, word) for copy in held) / (i * (i + 1))
+        e = (math.fsum(worth for held_words, worth in together.items() if word in held_words) + first) / 2.0
+        if e >= 1.0 / LEVEL and len(held) >= LEAST_FRESH and not any(copy.came(word) for copy in held):
+            behind = [ok for copy in held for ok in copy.passed[copy.words.index(word) + 1 :]]
+            ends = len(behind) >= LEAST_BEHIND and not any(behind)
             found[word] = ("cut" if ends else "word", e, len(held))
     whole = [copy for copy in copies if copy.key.split("/")[1] == "whole"]
     e = _wholes([(copy, bool(copy.targets)) for copy in whole])
@@ -173,6 +189,12 @@ def confirmed(copies: Sequence[Copy]) -> dict[str, tuple[str, float, int]]:
         held = [copy for copy in whole if copy.targets]
         found |= {word: ("whole", e, len(held)) for word in held[0].targets}
     return found
+
+
+def _stake(ranked: Sequence[str], held: frozenset[str]) -> float:
+    """Share of the stake on one set: 1 / (m (m + 1)) on all sets whose last word is the m-th, evenly; all shares add up to 1 at most."""
+    last = max(i for i, word in enumerate(ranked, start=1) if word in held)
+    return 1.0 / (last * (last + 1)) / 2.0 ** (last - 1)
 
 
 def copies_controls(copies: Sequence[Copy]) -> bool:
@@ -186,12 +208,17 @@ def copies_some(copies: Sequence[Copy]) -> bool:
 
 
 def _wholes(copies: Sequence[tuple[Copy, bool]]) -> float:
-    """E-value of a random choice of strings (the flag) against "they are dropped like the others"."""
-    dropped = [not any(copy.passed) for copy, _ in copies]
-    chosen = [gone for gone, (_, held) in zip(dropped, copies, strict=True) if held]
-    if not any(dropped) or not chosen:
-        return 1.0
-    return math.comb(len(copies), len(chosen)) / math.comb(sum(dropped), len(chosen)) if all(chosen) else 0.0
+    """E-value of a random choice of strings (the flag) against "they are dropped like the others".
+
+    Given how many are dropped in all, the number dropped among those chosen is hypergeometric; the alternative is that they are dropped
+    at odds DROPPED_ODDS times as high (Fisher's noncentral law), so that one that came through for want of the word is no veto."""
+    dropped = sum(not any(copy.passed) for copy, _ in copies)
+    chosen = sum(held for _, held in copies)
+    gone = sum(held and not any(copy.passed) for copy, held in copies)
+    others = len(copies) - chosen
+    ways = {k: math.comb(chosen, k) * math.comb(others, dropped - k) for k in range(max(0, dropped - others), min(chosen, dropped) + 1)}
+    weighed = {k: n * DROPPED_ODDS**k for k, n in ways.items()}
+    return weighed[gone] / sum(weighed.values()) * sum(ways.values()) / ways[gone]
 
 
 def _cut_before(copy: Copy, word: str) -> bool:
@@ -202,7 +229,7 @@ def _cut_before(copy: Copy, word: str) -> bool:
 def _align(reply: Reply) -> Copy:
     """Names that stand in the reply have passed; where the others should be shows the longest run of words in common, in order."""
     wanted = _WORD.findall(reply.ask.payload)
-    text = reply.text[:_MAX_CHARACTERS]
+    text = unicodedata.normalize("NFC", reply.text[:_MAX_CHARACTERS])  # decomposed Hangul is the same word
     got = [(match.group(), match.start(), match.end()) for match, _ in zip(_WORD.finditer(text), range(_MAX_TOKENS), strict=False)]
     longest = [[0] * (len(got) + 1) for _ in range(len(wanted) + 1)]
     for i in range(len(wanted) - 1, -1, -1):

@@ -21,30 +21,42 @@ SCREENED = 4
 """Brands per screening string; the rest are controls."""
 LATIN_TOKENS, OTHER_TOKENS = 80, 128
 """Token limits of a copy. The longest strings take 70 tokens (Claude 4.7) and 115 (Korean, deepseek-coder) of all vocabularies."""
-WHOLE_STRINGS, WHOLE_TARGETS = 13, 6
-"""Strings, and those of them with brands, that show a filter which drops whole replies: 1716 ways to choose 6 of 13."""
+WHOLE_STRINGS, WHOLE_TARGETS = 17, 8
+"""Strings, and those of them with brands, that show a filter which drops whole replies: of 24310 ways to choose 8 of 17, enough that one
+of the eight may come through."""
 CONFIRMING_FRAMES = ("list", "quoted", "sentence", "list", "quoted", "visit")
 
 
 def screening(plan: Plan, deep: bool) -> list[Ask]:
-    """Every brand among controls, plain and streamed, and strings of controls alone."""
+    """Every brand among controls: once in two strings, or (deep) plain and streamed beside strings of controls alone."""
     rng = plan.rng("identity/screening")
     copy = brands.table()["copy"]
-    further = rng.sample(copy["further"], len(copy["further"])) if deep else []
+    if not deep:
+        return _short_screening(plan, rng, copy["vendors"])
+    further = rng.sample(copy["further"], len(copy["further"]))
     asks = [_string(plan, "control/1", "list", (), False)]
     for stream, frames, extra in ((False, ("list", "quoted", "json"), further[:4]), (True, ("quoted", "sentence", "list"), further[4:])):
         words = [*copy["latin"], *extra]
         rng.shuffle(words)
-        for i, frame in enumerate(frames if deep else frames[:2], start=1):
+        for i, frame in enumerate(frames, start=1):
             size = min(SCREENED, SLOTS[frame] - SCREENED)
             held, words = words[:size], words[size:]
             asks.append(_string(plan, f"{'stream' if stream else 'plain'}/{i}", frame, held, stream))
-    if deep:
-        asks.append(_string(plan, "control/2", "quoted", (), True))
-        for stream, script in ((False, "korean"), (True, "chinese")):
-            held = rng.sample(copy[script], SCREENED)
-            asks.append(_string(plan, f"{script}/1", "list", held, stream))
+    asks.append(_string(plan, "control/2", "quoted", (), True))
+    for stream, script in ((False, "korean"), (True, "chinese")):
+        held = rng.sample(copy[script], SCREENED)
+        asks.append(_string(plan, f"{script}/1", "list", held, stream))
     return asks
+
+
+def _short_screening(plan: Plan, rng: random.Random, vendors: Sequence[Sequence[str]]) -> list[Ask]:
+    """One plain and one streamed string; of a vendor's two words each holds one, so that a filter of one mode meets the vendor too."""
+    held: tuple[list[str], list[str]] = ([], [])
+    for words in vendors:
+        first = rng.randrange(2)
+        for i, word in enumerate(words):
+            held[(first + i) % 2].append(word)
+    return [_string(plan, "plain/1", "list", held[0], False), _string(plan, "stream/1", "quoted", held[1], True)]
 
 
 def confirming(plan: Plan, what: Suspicion, copies: Sequence[Copy], count: int, done: int) -> list[Ask]:

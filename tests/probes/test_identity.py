@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -20,7 +21,7 @@ from probes.plan import Plan
 from probes.probe import Ask, Evidence, Reply, ReplyError, Usage
 
 Answer = Callable[[Ask], str]
-STANDARD, DEEP = 12, 30
+STANDARD, DEEP = 8, 36
 
 
 def audit(answer: Answer, seed: int = 0, asks: int = STANDARD, model: str = "gpt-4o") -> tuple[Evidence, list[Reply]]:
@@ -78,6 +79,26 @@ def test_a_model_that_copies_everything_is_tested_and_has_no_finding(asks: int) 
         assert len(replies) < asks, "nothing to confirm, nothing more to ask"
 
 
+def test_the_standard_suite_spends_two_requests_on_an_endpoint_that_hides_nothing() -> None:
+    for seed in range(10):
+        _, replies = audit(perfect, seed, STANDARD)
+        held = [word for reply in replies for word in reply.ask.payload.split() if word in copies.all_brands()]
+        assert len(replies) == 2 and {reply.ask.stream for reply in replies} == {False, True}
+        assert sorted(held) == sorted(brands.table()["copy"]["latin"])
+
+
+def test_a_filter_of_a_vendors_two_words_in_one_mode_is_met_by_the_standard_suite() -> None:
+    for seed in range(10):
+        found, _ = audit(edited(without(*CLAUDE), when=lambda ask: ask.stream), seed)
+        assert "word-filter" in codes(found), seed
+
+
+def test_decomposed_hangul_is_the_same_word() -> None:
+    """A gateway or a model that writes NFD changes no word."""
+    for seed in range(4):
+        assert not codes(audit(edited(lambda text: unicodedata.normalize("NFD", text)), seed, DEEP)[0])
+
+
 def test_weak_models_are_not_said_to_filter() -> None:
     flagged = 0
     for seed in range(200):
@@ -109,7 +130,7 @@ def test_a_model_that_copies_nothing_is_not_tested_and_says_so() -> None:
 
 
 def test_a_named_model_that_copies_nothing_says_that_filters_were_not_tested() -> None:
-    found, _ = audit(lambda ask: "I am Claude.")
+    found, _ = audit(lambda ask: "I am Claude.", asks=DEEP)
     assert found.tested
     assert any("not tested" in str(row["measured"]) for row in found.measured if row["key"] == "identity/filters")
 
@@ -155,7 +176,8 @@ WAYS: dict[str, tuple[Callable[[str], str], str]] = {
 def test_a_filter_is_found_and_described(way: str) -> None:
     edit, how = WAYS[way]
     for seed in range(10):
-        found, _ = audit(edited(edit), seed)
+        # A cut loses the controls behind the word too, for which two strings are too few.
+        found, _ = audit(edited(edit), seed, DEEP if way == "cut" else STANDARD)
         texts = [finding.text for finding in found.findings if finding.code == "word-filter"]
         assert texts and all(how in text for text in texts), (seed, texts)
         assert found.log_e == 0.0 and all(finding.ask_ids for finding in found.findings)
@@ -180,7 +202,7 @@ def test_dropped_replies_that_too_few_questions_saw_are_left_open_and_not_called
 @pytest.mark.parametrize(("stream", "said"), [(True, "streamed replies only"), (False, "not streamed only")])
 def test_a_filter_of_one_mode_is_named_as_such(stream: bool, said: str) -> None:
     for seed in range(5):
-        found, _ = audit(edited(without("Gemini"), when=lambda ask: ask.stream is stream), seed)
+        found, _ = audit(edited(without("Gemini"), when=lambda ask: ask.stream is stream), seed, DEEP)
         assert any(said in finding.text for finding in found.findings)
 
 
@@ -258,7 +280,7 @@ def test_a_self_report_is_read_in_five_languages(text: str, names: set[str]) -> 
 
 
 def test_a_self_report_moves_the_attribution_by_at_most_a_factor_of_two() -> None:
-    found, _ = audit(edited(lambda text: "I am Claude, made by Anthropic." if "assistant" in text else text))
+    found, _ = audit(edited(lambda text: "I am Claude, made by Anthropic." if "assistant" in text else text), asks=DEEP)
     logs = found.log_likelihood
     assert logs["unknown"] < logs["claude-3"] == logs["claude-4"] == 0.0 > logs["gpt-4o"]
     assert max(logs.values()) - min(logs.values()) <= math.log(2.0) + 1e-9 == CAP + 1e-9
@@ -269,21 +291,21 @@ def test_another_vendors_name_in_every_language_is_a_weak_finding() -> None:
     def answer(ask: Ask) -> str:
         return {"ko": "저는 클로드입니다.", "zh": "我是Claude。"}.get(ask.key[-2:], "I'm Claude.") if is_self(ask) else ask.payload
 
-    found, _ = audit(answer)
+    found, _ = audit(answer, asks=DEEP)
     assert [(finding.code, finding.strength) for finding in found.findings] == [("identity-conflict", "weak")]
-    assert not codes(audit(answer, model="claude-3-5-sonnet")[0])
+    assert not codes(audit(answer, asks=DEEP, model="claude-3-5-sonnet")[0])
 
 
 def test_a_system_prompts_persona_and_a_fine_tunes_base_are_no_conflict() -> None:
     for model, says in (("gpt-4o", "I am Aria, the assistant of Acme Bank."), ("hermes-3-llama-3.1-8b", "I'm Llama, made by Meta.")):
-        assert not codes(audit(lambda ask, says=says: says if is_self(ask) else ask.payload, model=model)[0])  # type: ignore[misc]
+        assert not codes(audit(lambda ask, says=says: says if is_self(ask) else ask.payload, asks=DEEP, model=model)[0])  # type: ignore[misc]
 
 
 def test_mixed_names_are_no_conflict() -> None:
     def answer(ask: Ask) -> str:
         return ("I am Claude." if ask.key[-2:] in ("en", "ko", "es") else "I am ChatGPT.") if is_self(ask) else ask.payload
 
-    assert not codes(audit(answer)[0])
+    assert not codes(audit(answer, asks=DEEP)[0])
 
 
 def test_every_family_of_a_brand_is_in_the_catalog() -> None:
