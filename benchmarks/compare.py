@@ -2,9 +2,10 @@
 
 Simulated: two endpoints that share a law (12 answers to each of six kinds, drawn from a Dirichlet of .25), looked at after every pair at
 alpha .01, without tolerance, and with a drift of exactly the tolerance in the least favourable direction; then shares of another law.
-Real: SmolLM2 135M against itself on two llama.cpp servers with different settings (a stand-in for two engines), and against Gemma 3
-270M. `--limit` is the number of simulated runs per null arm (2000 is the published figure); real seeds are REAL_SEEDS, fewer where
-limit is below that. Real arms are skipped where the weights are not installed.
+Real: SmolLM2 135M on two engines, llama.cpp (4-bit weights) and transformers (the same weights in bfloat16, questions in batches); and
+Gemma 3 270M against SmolLM2, both on llama.cpp. `--limit` is the number of simulated runs per null arm (2000 is the published figure);
+real seeds are REAL_SEEDS, fewer where limit is below that. `--data` is a folder of the real arms' transcripts: what lies there is judged
+again, what is missing is asked and put there. A real arm whose weights or environment cannot be had is said not to have been run.
 """
 
 from __future__ import annotations
@@ -12,23 +13,28 @@ from __future__ import annotations
 import asyncio
 import math
 import statistics
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.engines import Engine, serve
+from benchmarks.engines import BATCHED, TRANSFORMERS, Engine, serve, transformers
+from probes import paired
 from probes.paired_features import Described, describe
 from probes.paired_process import TOLERANCE, PairedProcess
-from verifier import local
+from tests.real import environments
+from verifier import judge, local
 from verifier.comparing import compare_targets
-from verifier.intervals import upper_bound
+from verifier.intervals import lower_bound, upper_bound
 from verifier.options import Settings
+from verifier.report.model import Report
 from verifier.target import Target
+from verifier.transcript import Transcript
 
 ALPHA = 0.01
 PAIRS = 60
@@ -42,24 +48,24 @@ SHARES = (0.1, 0.2, 0.5, 1.0)
 REAL_SEEDS = 20
 SAME_SUITE = "standard"
 """30 pairs a seed: SmolLM2 gives about two answers a second on one thread."""
-
-PLAIN = Engine(slots=4)
-OTHER = Engine(slots=4, cache_type="q8_0", flash_attention=1, prompt_cache=False, batch=64)
-"""The other "engine": an 8-bit key-value cache, flash attention, small batches, no prompt cache. Not more threads: two of one
-server spin against each other on a busy machine, and its answers then take minutes."""
+SERVED = Engine(slots=4)
 
 Law = Callable[[np.random.Generator, int], str]
 """Draws one answer to a question of a kind."""
 
 
 def run(data: Path | None = None, seed: int = 0, limit: int | None = None) -> dict[str, Any]:
-    """All arms; `data` is not used."""
+    """All arms. `data` holds, and takes, transcripts of real ones as ARM/seed-N/transcript.jsonl.gz."""
     runs = limit or 2000
     null = {name: _null(name, tolerance, drift, runs, seed) for name, tolerance, drift in NULLS}
     power = [_power(share, min(POWER_RUNS, runs), seed) for share in SHARES]
-    result: dict[str, Any] = {"alpha": ALPHA, "tolerance": TOLERANCE, "null": null, "power": power, "real": None}
-    if local.available() is None:
-        result["real"] = _real(range(seed, seed + min(REAL_SEEDS, runs)))
+    result: dict[str, Any] = {"alpha": ALPHA, "tolerance": TOLERANCE, "null": null, "power": power, "real": {}}
+    seeds = range(seed, seed + min(REAL_SEEDS, runs))
+    for name, (suite, sides) in ARMS.items():
+        try:
+            result["real"][name] = _summary(_arm(name, sides, suite, seeds, data))
+        except NotRunError as why:
+            result["real"][name] = {"not_run": str(why)}
     return result
 
 
@@ -125,44 +131,92 @@ def _described(kind: int, answer: str) -> Described:
     return describe(f"kind{kind}", "Say a word.", answer)
 
 
-def _real(seeds: range) -> dict[str, Any]:
-    """The real arms, one seed after another on servers that stay up."""
-    with _servers() as (plain, other, gemma):
-        same = [_compare(plain, local.SMOLLM2, other, local.SMOLLM2, seed, SAME_SUITE) for seed in seeds]
-        swapped = [_compare(gemma, local.GEMMA3, plain, local.SMOLLM2, seed, "deep") for seed in seeds]
-    stops = [row["pairs"] if row["outcome"] == "inconsistent" else None for row in swapped]
-    return {
-        "same_model": {"seeds": len(same), "different": sum(row["outcome"] == "inconsistent" for row in same), "runs": same},
-        "other_model": {
-            "seeds": len(swapped), "found": sum(s is not None for s in stops), "median_pairs": _median(stops), "runs": swapped,
-        },
-    }  # fmt: skip
+class NotRunError(Exception):
+    """Why a real arm cannot be run here."""
+
+
+Sides = tuple[Target, Target]
+"""The target and the reference of an arm."""
 
 
 @contextmanager
-def _servers() -> Iterator[tuple[str, str, str]]:
-    """SmolLM2 on two servers with different settings, and Gemma."""
+def _two_engines() -> Iterator[Sides]:
+    """SmolLM2 on transformers and on llama.cpp."""
+    _weights_or_not_run()
+    try:
+        programs = environments.made(TRANSFORMERS)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NotRunError(f"the environment of {TRANSFORMERS.name} cannot be made here: {error}") from error
     with tempfile.TemporaryDirectory(prefix="truename-compare-") as scratch, ExitStack() as stack:
-        smollm2, gemma3 = (local.weights(name, Path(scratch)) for name in (local.SMOLLM2, local.GEMMA3))
-        yield (
-            stack.enter_context(serve(smollm2, local.SMOLLM2, PLAIN)),
-            stack.enter_context(serve(smollm2, local.SMOLLM2, OTHER)),
-            stack.enter_context(serve(gemma3, local.GEMMA3, PLAIN)),
-        )
+        weights = local.weights(local.SMOLLM2, Path(scratch))
+        url, model = stack.enter_context(transformers(programs, weights, Path(scratch), BATCHED))
+        own = stack.enter_context(serve(weights, local.SMOLLM2, SERVED))
+        yield Target.parse(url, model), Target.parse(own, local.SMOLLM2)
 
 
-def _compare(url_a: str, model_a: str, url_b: str, model_b: str, seed: int, suite: str) -> dict[str, Any]:
-    settings = Settings(suite=suite, seed=seed, alpha=ALPHA, timeout_s=120.0)
-    report = asyncio.run(compare_targets(Target.parse(url_a, model_a), Target.parse(url_b, model_b), settings))
+@contextmanager
+def _two_models() -> Iterator[Sides]:
+    """Gemma and SmolLM2, both on llama.cpp."""
+    _weights_or_not_run()
+    with tempfile.TemporaryDirectory(prefix="truename-compare-") as scratch, ExitStack() as stack:
+        names = (local.GEMMA3, local.SMOLLM2)
+        urls = [stack.enter_context(serve(local.weights(name, Path(scratch)), name, SERVED)) for name in names]
+        yield Target.parse(urls[0], names[0]), Target.parse(urls[1], names[1])
+
+
+def _weights_or_not_run() -> None:
+    if why := local.available():
+        raise NotRunError(why)
+
+
+ARMS: dict[str, tuple[str, Callable[[], AbstractContextManager[Sides]]]] = {
+    "engines": (SAME_SUITE, _two_engines),
+    "models": ("deep", _two_models),
+}
+"""Real arms: suite, and the servers that are asked."""
+
+
+def _arm(
+    name: str, sides: Callable[[], AbstractContextManager[Sides]], suite: str, seeds: range, data: Path | None
+) -> list[dict[str, Any]]:
+    """One row per seed; the servers are started where a seed has no transcript yet."""
+    stored = {seed: file for seed in seeds if data and (file := _place(data, name, seed)).is_file()}
+    rows = {seed: _row(seed, judge(*Transcript.load(file))) for seed, file in stored.items()}
+    if missing := [seed for seed in seeds if seed not in stored]:
+        with sides() as (target, reference):
+            for seed in missing:
+                settings = Settings(suite=suite, seed=seed, alpha=ALPHA, timeout_s=240.0, concurrency=5)
+                report = asyncio.run(compare_targets(target, reference, settings))
+                rows[seed] = _row(seed, report)
+                if data:
+                    file = _place(data, name, seed)
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(report.transcript)
+    return [rows[seed] for seed in seeds]
+
+
+def _place(data: Path, name: str, seed: int) -> Path:
+    return data / name / f"seed-{seed}" / "transcript.jsonl.gz"
+
+
+def _row(seed: int, report: Report) -> dict[str, Any]:
     rows = {row["key"]: row["measured"] for row in report.data["blocks"]["choice"]["paired"]["measured"]}
     return {
         "seed": seed,
         "outcome": report.outcome,
         "e_value": report.data["verdict"]["e_value"],
-        "pairs": int(rows["pairs complete"]),
-        "separation": rows["separation by the learnt score"],
-        "bound": rows["separation, upper bound"],
+        "highest_log_e": max(float(look["log_e"]) for look in report.data["progress"]),
+        "pairs": int(rows[paired.ROW_PAIRS]),
+        "separation": rows[paired.ROW_SEPARATION],
+        "bound": rows[paired.ROW_BOUND],
     }
+
+
+def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How many seeds were called different, and after how many pairs."""
+    stops = [row["pairs"] if row["outcome"] == "inconsistent" else None for row in rows]
+    different = sum(stop is not None for stop in stops)
+    return {"seeds": len(rows), "different": different, "median_pairs": _median(stops), "runs": rows}
 
 
 def _median(stops: list[int | None]) -> float | None:
@@ -180,12 +234,28 @@ def table(result: dict[str, Any]) -> str:
         f"| {100 * r['share']:.0f} % | {r['runs']} | {r['found_in_60']} | {r['found']} | {r['median_pairs'] or 'not reached'} |"
         for r in result["power"]
     ]
-    if real := result["real"]:
-        same, other = real["same_model"], real["other_model"]
-        highest = max(row["e_value"] for row in same["runs"])
-        lines += [
-            "",
-            f"SmolLM2 on two servers: {same['different']} of {same['seeds']} seeds called different (largest e {highest:.3g}).",
-            f"SmolLM2 against Gemma: {other['found']} of {other['seeds']} seeds found, median {other['median_pairs']} pairs.",
-        ]
+    lines += [
+        "",
+        "| real arm | seeds | called different | 95 % interval | pairs | largest e on the way | separation |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        _real_line(*each)
+        for each in (
+            ("SmolLM2, transformers against llama.cpp", result["real"]["engines"]),
+            ("Gemma 3 against SmolLM2", result["real"]["models"]),
+        )
+    ]
     return "\n".join(lines)
+
+
+def _real_line(name: str, arm: dict[str, Any]) -> str:
+    if "not_run" in arm:
+        return f"| {name} | not run: {arm['not_run']} | | | | | |"
+    low, high = lower_bound(arm["different"], arm["seeds"], 0.025), upper_bound(arm["different"], arm["seeds"], 0.025)
+    pairs = sorted(row["pairs"] for row in arm["runs"])
+    highest = math.exp(max(row["highest_log_e"] for row in arm["runs"]))
+    separation = statistics.fmean(row["separation"] for row in arm["runs"])
+    spent = f"median {arm['median_pairs']:g}, {pairs[0]} to {pairs[-1]}" if arm["median_pairs"] else f"{pairs[0]} to {pairs[-1]}, all asked"
+    found = f"{arm['seeds']} | {arm['different']} | {100 * low:.0f} to {100 * high:.0f} %"
+    return f"| {name} | {found} | {spent} | {highest:.3g} | {separation:.2f} |"

@@ -1,8 +1,8 @@
-"""The same local weights on llama.cpp servers with different settings, as a stand-in for different engines.
+"""The same local weights on llama.cpp servers with different settings, and on another engine: transformers, in an environment of its own.
 
-Takes a GGUF file and an `Engine`, serves it on loopback in a process of its own, gives its base URL. These are not different
-engines: they share llama.cpp's kernels and sampler, and differ in what its settings can change (threads, key-value cache types,
-flash attention, batch, prompt cache, sampler defaults, system prompt).
+Takes a GGUF file, serves it on loopback in a process of its own, gives its base URL. Servers of one `Engine` and another are not
+different engines: they share llama.cpp's kernels and sampler, and differ in what its settings can change (threads, key-value cache types,
+flash attention, batch, prompt cache, sampler defaults). `transformers serve` shares nothing with them but the weights.
 """
 
 from __future__ import annotations
@@ -14,13 +14,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.real import environments
 from verifier import local
 
+LONG = Path(__file__).parents[1] / "tests" / "long"
+TRANSFORMERS = LONG / "requirements-transformers.lock"
+BATCHED = ("--dtype", "bfloat16", "--continuous-batching")
+"""transformers as one would serve with it: half precision, and questions that come together answered together."""
 START_TIMEOUT_S = 90.0
 CACHE_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 """ggml's numbers of the types that the key-value cache may have."""
@@ -51,6 +56,23 @@ def serve(gguf: Path, alias: str, engine: Engine) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.engines", str(gguf), alias, json.dumps(asdict(engine))]
     with local.running(command, gguf) as base_url:
         yield base_url
+
+
+@contextlib.contextmanager
+def transformers(programs: Path, gguf: Path, folder: Path, options: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+    """Serve `gguf`, dequantised into `folder`, by `transformers serve` with these options; give base URL and model name.
+
+    `programs` is the folder of the environment's programs (tests.real.environments). Raises pytest's Failed where it does not start.
+    """
+    model, port = folder / "weights", environments.free_port()
+    convert = [str(programs / "python"), str(LONG / "convert.py"), str(gguf), str(model)]
+    server = [str(programs / "transformers"), "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", *options]
+    # The two as one program, so that a failed conversion says so in the log.
+    script = folder / "serve.sh"
+    script.write_text('set -e\n"${@:1:4}"\nexec "${@:5}"\n', encoding="utf-8")
+    ready, offline = f"http://127.0.0.1:{port}/v1/models", {"HF_HUB_OFFLINE": "1"}
+    with environments.running(["bash", str(script), *convert, *server], ready, folder / "log.txt", offline):
+        yield f"http://127.0.0.1:{port}/v1", str(model)
 
 
 def _child(gguf: str, alias: str, settings: str) -> None:

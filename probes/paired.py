@@ -1,8 +1,9 @@
 """The paired test: the same fresh question to the target and to a live reference, and a bet on who answered what.
 
 Asks free-choice questions in pairs, one ask to each endpoint, and reads complete pairs into an e-value against "both answer by the
-same law, up to a tolerance" (probes/paired_process.py has the proof). A missing answer drops its pair and never counts; a reference
-answer is used once. It sees behaviour: another model, but also another system prompt or another sampler.
+same law, up to a tolerance" (probes/paired_process.py has the proof). A missing answer drops its pair and never counts, and so does a
+temperature that only one of the two took; a reference answer is used once. It sees behaviour: another model, but also another system
+prompt.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ PAIRS_PER_ROUND = 5
 """Pairs asked at once; the evidence is read between rounds, so that a difference stops the test."""
 MAX_TOKENS = 12
 """Output tokens of an answer: enough for a word, a number or the beginning of a sentence."""
-TEMPERATURE = 1.0
-"""The law itself is compared, so that answers are drawn from it as it is."""
+TEMPERATURE = 0.0
+"""The likeliest answer is compared: it is the same whatever a server's sampler is set to. At temperature 1 llama.cpp cuts the tail
+with top-k, top-p and min-p, which moves first tokens by a total variation of 0.38, and `transformers serve` does not sample at all."""
 SAME_LOG_E = 0.0
 """An e-value above 1 stands in the way of "same": with the tolerance, honest pairs lose wealth at every bet."""
 SAME_SEPARATION = 0.5
@@ -67,7 +69,9 @@ class PairedProbe:
         """Complete pairs, in the order of the plan, as evidence. Pure; never raises on hostile replies."""
         mine = [reply for reply in replies if reply.ask.probe == self.name]
         answers = {reply.ask.key: reply.text for reply in mine if reply.ok}
-        complete = [i for i in range(self.pairs) if _key(i, "target") in answers and _key(i, "reference") in answers]
+        asked_at = {reply.ask.key: reply.ask.temperature for reply in mine}
+        both = [i for i in range(self.pairs) if _key(i, "target") in answers and _key(i, "reference") in answers]
+        complete = [i for i in both if asked_at[_key(i, "target")] == asked_at[_key(i, "reference")]]
         if not complete:
             return Evidence(self.name, self.block, tested=False, why_not=_why_not(mine), requests=len(mine))
         process = PairedProcess(self.tolerance)
@@ -84,10 +88,10 @@ class PairedProbe:
             log_e=process.log_e,
             supports_claim=same,
             resolution="family",
-            rounds=math.ceil(len(complete) / PAIRS_PER_ROUND),
+            rounds=len(complete),
             requests=len(mine),
             findings=self._findings(process, complete),
-            measured=_rows(process, asked, different, bound),
+            measured=_rows(process, asked - len(both), len(both) - len(complete), different, bound),
         )
 
     def pair(self, index: int) -> tuple[Ask, Ask]:
@@ -129,17 +133,21 @@ def decisive() -> list[JSON]:
     return [
         {"pairs": dict(PAIRS), "round": PAIRS_PER_ROUND, "max_tokens": MAX_TOKENS, "temperature": TEMPERATURE},
         {"same": [SAME_LOG_E, SAME_SEPARATION, LEAST_ANSWERS], "stakes": list(paired_process.STAKES), "burn_in": BURN_IN},
-        {"learner": [paired_process.RIDGE, paired_process.MAX_GAIN, paired_process.GAIN_PRIOR, paired_process.SMOOTHING]},
+        {
+            "bet": "one-sided",
+            "learner": [paired_process.RIDGE, paired_process.MAX_GAIN, paired_process.GAIN_PRIOR, paired_process.SMOOTHING],
+        },
         {"features": [paired_features.DIMENSIONS, paired_features.MAX_CHARACTERS, list(paired_features.VIEWS)]},
         {"questions": {kind: list(texts) for kind, texts in paired_questions.TEMPLATES.items()}},
     ]
 
 
-def _rows(process: PairedProcess, asked: int, different: int, bound: float) -> tuple[JSON, ...]:
+def _rows(process: PairedProcess, incomplete: int, unlike: int, different: int, bound: float) -> tuple[JSON, ...]:
     """The report's table. `predicted.same` is what two endpoints with one law would show on average."""
     rows: list[tuple[str, float, dict[str, float]]] = [
         (ROW_PAIRS, process.pairs, {}),
-        ("pairs with a missing answer", asked - process.pairs, {}),
+        ("pairs with a missing answer", incomplete, {}),
+        ("pairs asked at two temperatures, left out", unlike, {}),
         (ROW_TOLERANCE, process.tolerance, {}),
         (ROW_DIFFERENT, different, {}),
         (ROW_SEPARATION, process.separation, {"same": 0.0}),
@@ -153,7 +161,9 @@ def _why_not(mine: Sequence[Reply]) -> str:
     if not mine:
         return "no pair was asked"
     silent = [side for side in ("target", "reference") if not _any_ok(mine, side)]
-    return f"the {' and the '.join(silent)} answered none of the paired questions" if silent else "no pair has both its answers"
+    return (
+        f"the {' and the '.join(silent)} answered none of the paired questions" if silent else "no pair has both its answers, asked alike"
+    )
 
 
 def _any_ok(replies: Sequence[Reply], side: str) -> bool:

@@ -18,6 +18,8 @@ Vector = NDArray[np.float64]
 
 MAX_CHARACTERS = 160
 """Characters of an answer that are looked at; 12 to 16 tokens are rarely longer."""
+CUT_CHARACTER = "\ufffd"
+"""What engines put where the limit cuts a character in half (transformers does, llama.cpp leaves it out): no part of an answer."""
 DIMENSIONS = 1024
 """Hashed features. An answer has about 60, so that collisions blur little."""
 GENERAL_WEIGHT = 2.0
@@ -45,7 +47,7 @@ class Described:
 
 def describe(kind: str, question: str, answer: str) -> Described:
     """The symbols and the feature vector of `answer` to a `question` of this kind. Never raises, whatever the answer holds."""
-    raw = answer.strip()[:MAX_CHARACTERS]
+    raw = answer.strip().rstrip(CUT_CHARACTER)[:MAX_CHARACTERS]
     words = normal(raw).split()
     asked = set(normal(question).split())
     whole = " ".join(words)

@@ -3,37 +3,33 @@
 Takes described answers pair by pair, gives an e-value that is valid whenever one stops, and the mean separation of the best learnt
 score with an upper bound. Bets are predictable: a score bets on a pair before it learns from it. No randomness, no clock.
 
-**Null hypothesis.** For every pair, given all earlier pairs and the question, the reference's answer Y has some law P, the
-target's answer Z some law Q, the two are independent, and the total variation distance of P and Q is at most tau (the tolerance).
-P and Q may be different at each pair: nothing is assumed to be identically distributed.
+**Null hypothesis.** For every pair, given all earlier pairs and the kind of the question, what a score sees of the reference's answer Y
+has some law P, what it sees of the target's answer Z some law Q, over the fresh name and wording of the question and over whatever
+the endpoints draw; the total variation distance of P and Q is at most tau (the tolerance). Y and Z may depend on one another: they
+answer one question, and two endpoints that always give their likeliest answer often give the same. P and Q may be different at each
+pair: nothing is assumed to be identically distributed.
 
-**Bet.** Let g be a score in [-1, 1] and lam a stake in (0, 1), both fixed by the earlier pairs and the question, R <= 2 the range of
-g over all possible answers to it, and
+**Bet.** Let g be a score in [-1, 1] and lam a stake in (0, 1), both fixed by the earlier pairs, R <= 2 the range of g over all possible
+answers to questions of this kind, and
 
-    e = (1 - lam g(Y)) (1 + lam g(Z)) / (1 + lam tau R/2)^2.
+    e = (1 + lam (g(Z) - g(Y))/2) / (1 + lam tau R/2).
 
-*Claim: E[e | past] <= 1.* Let m = E_P[g]. Then E_Q[g] <= m + tau R, because a function of range R has means that differ by at most
-R times the total variation distance. By independence the numerator's expectation is at most (1 - lam m) (1 + lam m + lam tau R):
-two non-negative factors whose sum 2 + lam tau R does not depend on m. A product with a given sum is largest where the factors are
-equal, so it is at most (1 + lam tau R/2)^2. (m = -tau R/2 attains it: the divisor cannot be made smaller.) So the product over
-pairs is a test supermartingale, an average of such products with weights fixed in advance is one too, and by Ville's inequality
-it ever reaches 1/alpha with probability at most alpha. A score that knows nothing (R = 0) pays nothing.
+*Claim: E[e | past] <= 1.* E_Q[g] <= E_P[g] + tau R, because a function of range R has means that differ by at most R times the total
+variation distance; so the numerator's expectation is at most 1 + lam tau R/2. (Equality is possible: the divisor cannot be smaller.)
+So the product over pairs is a test supermartingale, an average of such products with weights fixed in advance is one too, and by
+Ville's inequality it ever reaches 1/alpha with probability at most alpha. A score that knows nothing (R = 0) pays nothing.
 
-**Cells.** With g = (b - a) / (b + a), where a and b are predictive probabilities of a cell's answer at the reference and the target,
-1 + g = b/p0 and 1 - g = a/p0 with p0 = (a + b)/2: the literature's two-sample cell e-value [a(Y)/p0(Y)] [b(Z)/p0(Z)] is the bet
-with lam = 1. Its correction for the tolerance, 1 + tau range(b/p0) max(a/p0), is here the smaller (1 + tau R/2)^2.
-
-**One-sided bet**, made beside the other for learnt scores: e = (1 + lam (g(Z) - g(Y))/2) / (1 + lam tau R/2). E_Q[g] - E_P[g] is at
-most tau R, so its expectation is at most 1 even where the two answers depend on one another. It is weaker.
+A bet on both answers apart, (1 - lam g(Y)) (1 + lam g(Z)), wins twice as much where two models never answer alike, but it is one only
+where Y and Z are independent given the question and the tolerance holds question by question. At temperature 0 neither is so: the
+same weights on two engines gave other answers to a quarter of the questions, at random, by laws that are the same over questions.
 
 Sources: Shekhar & Ramdas 2023 (nonparametric two-sample testing by betting); Podkopaev & Ramdas 2023 (sequential predictive
-two-sample tests); the cell e-value is AM-GM on two predictive laws as in the k-sample e-variables of Turner, Ly & Grünwald 2024.
+two-sample tests).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,11 +39,12 @@ from probes.counts import log_mean_exp
 from probes.paired_features import DIMENSIONS, VIEWS, VIEWS_BY_KIND, Described, Vector
 
 TOLERANCE = 0.10
-"""Total variation distance that honest deployments of one model may differ by, per question. The literature's synthetic cells gave
-0.10 (it stopped the alarms on benign drift and kept swaps detectable). `python -m benchmarks drift` measures, for the first token of
-SmolLM2's answers: other attention, batches and an 8-bit key-value cache 0.04 on average and 0.07 at most, a short system prompt 0.11
-and 0.18, a 4-bit key-value cache 0.14 and 0.25, a sampler's default top-k, top-p and min-p against none 0.38 and 0.55, another model
-0.78. So it covers engines and precision down to 8 bits; other system prompts and samplers it covers only in part."""
+"""Total variation distance that the answers of honest deployments of one model may differ by, over fresh questions of a kind. The
+literature's synthetic cells gave 0.10 (it stopped the alarms on benign drift and kept swaps detectable). Measured (`python -m benchmarks
+drift` and `compare`): at temperature 1 a first token's law drifts by 0.04 with another cache and batch, by 0.11 to 0.18 with a short system
+prompt, and by 0.38 with a sampler's default top-k, top-p and min-p. At temperature 0, where pairs are asked, no sampler matters, and the
+same weights on two engines answered a quarter of 107 questions otherwise, yet no score told them apart even at tolerance 0: what is left
+to cover is how a system prompt or a coarser quantisation shifts the answers, and that it covers only in part."""
 STAKES = (0.4, 0.9)
 """Fractions lam of the wealth that scores bet; averaged. Small ones for faint differences, large ones for swaps."""
 SMOOTHING = 0.25
@@ -61,17 +58,9 @@ GAIN_PRIOR = 1.0
 BURN_IN = 12
 """Pairs before the learnt score is held to mean anything: it is left out of the separation's bound."""
 
-Bet = Callable[[float, float, float, float], float]
-"""(stake, allowed, reference's score, target's score) to the log e-value of a pair; `allowed` is tau R/2."""
 
-
-def two_sided(stake: float, allowed: float, reference: float, target: float) -> float:
-    """The bet that multiplies both answers' factors."""
-    return math.log1p(-stake * reference) + math.log1p(stake * target) - 2.0 * math.log1p(stake * allowed)
-
-
-def one_sided(stake: float, allowed: float, reference: float, target: float) -> float:
-    """The bet that needs no independence."""
+def bet(stake: float, allowed: float, reference: float, target: float) -> float:
+    """Log e-value of one pair from the scores of its two answers; `allowed` is tau R/2."""
     return math.log1p(stake * (target - reference) / 2.0) - math.log1p(stake * allowed)
 
 
@@ -180,12 +169,11 @@ class Learner:
 
 @dataclass(slots=True)
 class Component:
-    """One bettor: a score, its stake and its form of bet, with the log of its wealth."""
+    """One bettor: a score and its stake, with the log of its wealth."""
 
     name: str
     score: Cells | Learner
     stake: float
-    bet: Bet
     weight: float
     log_wealth: float = 0.0
 
@@ -202,16 +190,9 @@ class PairedProcess:
         self.separations: list[int] = []
         """Per pair after BURN_IN: +1, 0 or -1, the learnt score's verdict on the target's answer minus that on the reference's."""
         self._learner = Learner()
-        self._scores: tuple[tuple[str, Cells | Learner, tuple[Bet, ...]], ...] = (
-            *((view, Cells(view), (two_sided,)) for view in VIEWS),
-            ("learnt", self._learner, (two_sided, one_sided)),
-        )
-        self.components = tuple(
-            Component(name, score, stake, bet, 1.0 / (len(self._scores) * len(STAKES) * len(bets)))
-            for name, score, bets in self._scores
-            for stake in STAKES
-            for bet in bets
-        )
+        self._scores: tuple[tuple[str, Cells | Learner], ...] = (*((view, Cells(view)) for view in VIEWS), ("learnt", self._learner))
+        weight = 1.0 / (len(self._scores) * len(STAKES))
+        self.components = tuple(Component(name, score, stake, weight) for name, score in self._scores for stake in STAKES)
 
     @property
     def log_e(self) -> float:
@@ -223,7 +204,7 @@ class PairedProcess:
         """The same per score, for the report: each is an e-value of its own."""
         return {
             name: log_mean_exp([component.log_wealth for component in self.components if component.score is score])
-            for name, score, _ in self._scores
+            for name, score in self._scores
         }
 
     @property
@@ -246,14 +227,14 @@ class PairedProcess:
 
     def add(self, reference: Described, target: Described) -> None:
         """Bet on one pair (two answers to one question) with what the earlier ones taught, then learn from it."""
-        for _, score, _ in self._scores:
+        for _, score in self._scores:
             points, allowed = (score.score(reference), score.score(target)), self.tolerance * score.span(reference.kind) / 2.0
             for component in self.components:
                 if component.score is score:
-                    component.log_wealth += component.bet(component.stake, allowed, *points)
+                    component.log_wealth += bet(component.stake, allowed, *points)
         if self.pairs >= BURN_IN:
             self.separations.append(int(self._learner.above(target)) - int(self._learner.above(reference)))
-        for _, score, _ in self._scores:
+        for _, score in self._scores:
             score.learn(reference, target)
         self.pairs += 1
 

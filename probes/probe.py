@@ -40,6 +40,8 @@ class Ask:
     payload: str = ""
     """The part of the messages that the probe measures: the fresh random text."""
     temperature: float | None = 0.0
+    top_p: float | None = None
+    """Probability mass that tokens are drawn from: 1 is all of it. None leaves it to the endpoint, whose default may be less."""
     stream: bool = False
     logprobs: int | None = None
     """How many alternatives per token to ask for; None asks for no log probabilities."""
@@ -51,8 +53,9 @@ class Ask:
     """Which endpoint is asked: the `target` under audit, or the `reference` that a paired test compares it with."""
 
     def to_json(self) -> JSON:
-        """A JSON object that `from_json` reads back to an equal Ask."""
-        return dataclasses.asdict(self) | {"messages": [list(message) for message in self.messages]}
+        """A JSON object that `from_json` reads back to an equal Ask. `top_p` is written where it is set: older transcripts have none."""
+        data = dataclasses.asdict(self) | {"messages": [list(message) for message in self.messages]}
+        return data if self.top_p is not None else {name: value for name, value in data.items() if name != "top_p"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Ask:

@@ -8,8 +8,9 @@ offline. It compares behaviour: it cannot say which of the two is the genuine on
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fingerprints.wire import Wire
@@ -17,12 +18,14 @@ from probes import paired
 from probes.paired_process import TOLERANCE
 from probes.probe import Evidence, Reply
 from verifier import auditing, outages
+from verifier.accumulation import accumulated
 from verifier.attribution import Attribution
 from verifier.decide import Reason, Verdict
 from verifier.errors import CannotRunError
 from verifier.options import Settings
 from verifier.pairing import AskBoth, paired_probe, side_of
 from verifier.report.model import Report, build
+from verifier.surroundings import Surroundings, of_command_line
 from verifier.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ async def compare_targets(
     tolerance: float = TOLERANCE,
     progress: auditing.Progress | None = None,
     auto: Set[str] = frozenset(),
+    surroundings: Surroundings | None = None,
 ) -> Report:
     """Compare two endpoints by pairs of answers; those named in `auto` (target, reference) on the wire that they turn out to speak.
 
@@ -46,30 +50,31 @@ async def compare_targets(
     CannotRunError where one of them answers nothing.
     """
     from verifier.endpoint.detect import detect_wire, wire_by_url
-    from verifier.endpoint.guard import cli_policy
     from verifier.endpoint.limits import Limits
 
+    around = surroundings or of_command_line()
     sides = {"target": target, "reference": reference}
     sides |= {side: sides[side].speaking(wire_by_url(sides[side]) or Wire.OPENAI) for side in auto}
     tried: set[str] = set()
     while True:
         try:
-            return await _compare(sides["target"], sides["reference"], settings, tolerance, progress)
+            return await _compare(sides["target"], sides["reference"], settings, tolerance, progress, around)
         except _SilentError as silent:
             if silent.side not in auto - tried or silent.cause.kind not in auditing.ANOTHER_WIRE:
                 raise silent.cause from None
             tried.add(silent.side)
-            spoken = await detect_wire(sides[silent.side], Limits(timeout_s=settings.timeout_s), cli_policy())
+            spoken = await detect_wire(sides[silent.side], Limits(timeout_s=settings.timeout_s), around.policy)
             if spoken is sides[silent.side].wire:
                 raise silent.cause from None
             sides[silent.side] = sides[silent.side].speaking(spoken)
 
 
-async def _compare(target: Target, reference: Target, settings: Settings, tolerance: float, progress: auditing.Progress | None) -> Report:
-    from verifier.endpoint.guard import cli_policy
+async def _compare(
+    target: Target, reference: Target, settings: Settings, tolerance: float, progress: auditing.Progress | None, around: Surroundings
+) -> Report:
     from verifier.endpoint.limits import Limits
 
-    settings = settings.checked()
+    settings, policy, think = settings.checked(), around.policy, around.think
     header = auditing.make_header(target, None, settings, reference, tolerance)
     limits = Limits(
         timeout_s=settings.timeout_s, max_requests=header.max_requests, max_tokens=settings.max_tokens, concurrency=settings.concurrency
@@ -77,15 +82,15 @@ async def _compare(target: Target, reference: Target, settings: Settings, tolera
     probe = paired_probe(header)
     replies: list[Reply] = []
     stopped_early = False
-    async with AskBoth(target, reference, limits, cli_policy(), (lambda reply: progress(reply, None)) if progress else None) as both:
-        while asks := probe.next_round(replies):
+    async with AskBoth(target, reference, limits, policy, (lambda reply: progress(reply, None)) if progress else None) as both:
+        while asks := await think(partial(probe.next_round, tuple(replies))):
             answered = await both.ask_all(asks, retry_timeouts=bool(replies))
             replies.extend(answered)
             for side, each in (("target", target), ("reference", reference)):
                 own = [reply for reply in replies if side_of(reply.ask) == side]
                 if own and not any(reply.ok for reply in own):
                     raise _SilentError(side, auditing.could_not_run(own, each.origin))
-            verdict = decide_same(probe.read(replies), settings.alpha)
+            verdict = await think(partial(_so_far, probe, tuple(replies), settings.alpha))
             if progress and replies:
                 progress(replies[-1], verdict)
             if stopped_early := verdict.outcome == "inconsistent" and settings.early_stop:
@@ -93,7 +98,11 @@ async def _compare(target: Target, reference: Target, settings: Settings, tolera
             if len(answered) < len(asks):
                 break  # the budget is spent
     transcript = Transcript(header, tuple(replies), stopped_early)
-    return conclude_comparison(transcript, transcript.to_bytes())
+    return await think(lambda: conclude_comparison(transcript, transcript.to_bytes()))
+
+
+def _so_far(probe: paired.PairedProbe, replies: Sequence[Reply], alpha: float) -> Verdict:
+    return decide_same(probe.read(replies), alpha)
 
 
 class _SilentError(Exception):
@@ -108,10 +117,11 @@ def conclude_comparison(transcript: Transcript, data: bytes) -> Report:
     """Evidence, verdict and report of a comparison: a pure function of its transcript."""
     if transcript.header.reference is None:
         raise CannotRunError("the transcript holds no comparison", "give one that `truename compare --out` wrote")
-    evidence = paired_probe(transcript.header).read(transcript.replies)
+    probe = paired_probe(transcript.header)
+    evidence = probe.read(transcript.replies)
     verdict = decide_same(evidence, transcript.header.alpha)
     findings = (*verdict.findings, *outages.findings(transcript.replies))
-    return build(transcript, data, [evidence], replace(verdict, findings=findings), None)
+    return build(transcript, data, [evidence], replace(verdict, findings=findings), None, accumulated([probe], transcript.replies))
 
 
 def decide_same(evidence: Evidence, alpha: float) -> Verdict:

@@ -1,11 +1,12 @@
 """What an audit would cost before it is sent: requests, tokens and, where the list price is known, dollars.
 
-Takes the planned questions; sends nothing. Prices are list prices in data/prices.toml, dated there; a reseller's own price is
-unknown to us, so this is an order of magnitude.
+Takes the header and the probes of an audit that has not begun; sends nothing. Prices are list prices in data/prices.toml, dated there; a
+reseller's own price is unknown to us, so this is an order of magnitude.
 """
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,46 +14,76 @@ from importlib import resources
 
 from fingerprints import catalog, tokenizers
 from fingerprints.catalog import Claim
-from fingerprints.packs import Pack
-from probes import suite as suites
 from probes.probe import Ask, Probe, Reply, TokenBytes, Usage
+from verifier.transcript import Header
 
 TEMPLATE_TOKENS = 12
 """Tokens per request that chat templates add, typically (research: 7 for GPT-4o, 10 to 35 for Llama 3)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The questions of an audit that nothing stops early, and what they cost."""
+class Cost:
+    """What one endpoint's questions cost."""
 
-    asks: tuple[Ask, ...]
+    requests: int
     prompt_tokens: int
     completion_tokens: int
     dollars: float | None
+    """None where the model's list price is not known."""
     priced: str
+    """Which price list, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The questions of an audit or comparison that nothing stops early, and what they cost."""
+
+    asks: tuple[Ask, ...]
     goals: dict[str, str]
     """What each probe that asks finds out, in a sentence."""
+    sides: dict[str, Cost]
+    """The `target`'s cost, and the `reference`'s where there is one."""
+
+    @property
+    def total(self) -> Cost:
+        """Both sides together; no price where one side's is not known."""
+        costs = list(self.sides.values())
+        priced = "; ".join(dict.fromkeys(cost.priced for cost in costs))
+        known = [cost.dollars for cost in costs if cost.dollars is not None]
+        dollars = math.fsum(known) if len(known) == len(costs) else None
+        prompt, completion = (sum(counts) for counts in zip(*((c.prompt_tokens, c.completion_tokens) for c in costs), strict=True))
+        return Cost(sum(cost.requests for cost in costs), prompt, completion, dollars, priced)
 
 
-def plan(suite: str, claim: Claim | None, seed: int, alpha: float, max_requests: int, wire: str, packs: Sequence[Pack] = ()) -> Plan:
-    """Plan the whole suite as if every question were answered, within `max_requests`."""
+def plan(header: Header, claim: Claim | None, probes: Sequence[Probe]) -> Plan:
+    """Plan what an audit or comparison with this header and these probes asks, within its request limit, if every question is answered."""
     asks: list[Ask] = []
     goals: dict[str, str] = {}
-    for probe in suites.build(suites.SUITES[suite], claim, seed, alpha, wire, packs):
-        asks.extend(planned := _all_asks(probe))
-        if planned:
+    for probe in probes:
+        room = header.max_requests - len(asks)
+        if planned := _all_asks(probe)[:room]:
+            asks.extend(planned)
             goals[probe.name] = probe.goal
-    asks = asks[:max_requests]
-    name = claim.tokenizer if claim and claim.tokenizer in tokenizers.names() else "o200k"
-    counter = tokenizers.vocabulary(str(name))
+    names = {"target": claim.model if claim else header.target["model"]}
+    if header.reference is not None:
+        names["reference"] = header.reference["model"]
+    vocabulary = claim.tokenizer if claim else None
+    sides = {side: _cost([ask for ask in asks if ask.to == side], name, vocabulary) for side, name in names.items()}
+    return Plan(tuple(asks), goals, sides)
+
+
+def _cost(asks: Sequence[Ask], model: str, vocabulary: str | None) -> Cost:
+    """Tokens counted with `vocabulary` (o200k where it is not one that we have), priced as the catalog's model of that name."""
+    known = catalog.find(model)
+    named = vocabulary or (known.tokenizer if known else None)
+    counter = tokenizers.vocabulary(named if named is not None and named in tokenizers.names() else "o200k")
     prompt = sum(TEMPLATE_TOKENS + sum(counter.count(content) for _, content in ask.messages) for ask in asks)
     completion = sum(ask.max_tokens for ask in asks)
-    model = catalog.find(claim.model) if claim else None
-    price = _prices().get(model.name) if model else None
+    price = _prices().get(known.name) if known else None
     if price is None:
-        return Plan(tuple(asks), prompt, completion, None, "list price not known", goals)
+        return Cost(len(asks), prompt, completion, None, "list price not known")
     dollars = (prompt * float(price["input"]) + completion * float(price["output"])) / 1e6
-    return Plan(tuple(asks), prompt, completion, dollars, f"list price of {price['as_of']}", goals)
+    return Cost(len(asks), prompt, completion, dollars, f"list price of {price['as_of']}")
 
 
 def _all_asks(probe: Probe) -> list[Ask]:

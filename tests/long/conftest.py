@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import engines
 from tests.real.conftest import gemma3, smollm2  # noqa: F401 - fixtures
 from tests.real.environments import free_port, programs, running
 from verifier import local
@@ -53,18 +54,9 @@ def _route(name: str, upstream: str, more: str = "") -> str:
 @pytest.fixture(scope="session")
 def transformers_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Base URL and model name of `transformers serve` on the weights of SmolLM2: the same model on another engine."""
-    bin_folder = programs(HERE / "requirements-transformers.lock", "long")
     folder = tmp_path_factory.mktemp("transformers")
-    weights, model = local.weights(local.SMOLLM2, folder), folder / "smollm2"
-    offline = {"HF_HUB_OFFLINE": "1"}
-    port = free_port()
-    convert = [str(bin_folder / "python"), str(HERE / "convert.py"), str(weights), str(model)]
-    serve = [str(bin_folder / "transformers"), "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    # The two as one program, so that a failed conversion says so in the log.
-    script = folder / "serve.sh"
-    script.write_text('set -e\n"${@:1:4}"\nexec "${@:5}"\n', encoding="utf-8")
-    with running(["bash", str(script), *convert, *serve], f"http://127.0.0.1:{port}/v1/models", folder / "log.txt", offline):
-        yield f"http://127.0.0.1:{port}/v1", str(model)
+    with engines.transformers(programs(engines.TRANSFORMERS, "long"), local.weights(local.SMOLLM2, folder), folder) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.checking import check_reasons
 from verifier import Settings, audit
+from verifier.transcript import Transcript
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("long"), pytest.mark.timeout(2400)]  # the first run installs
 
@@ -19,6 +21,7 @@ def _audit(base_url: str, claim: str, model: str | None = None, seed: int = SEED
     """The report of an audit; what it concluded is printed beside a failure."""
     report = audit(base_url, claim, model=model, api_key=key, settings=Settings(seed=seed, timeout_s=60.0))
     verdict = report.data["verdict"]
+    check_reasons(report.data, Transcript.from_bytes(report.transcript))
     channels = {n: (c["best"], c["e_value"]) for block in report.data["blocks"].values() for n, c in block.items() if c["tested"]}
     print(model, claim, verdict["outcome"], [r["code"] for r in verdict["reasons"]], channels, [f["code"] for f in report.data["findings"]])
     return dict(report.data)
@@ -59,6 +62,15 @@ def test_another_engine_on_the_claimed_weights_is_not_accused(transformers_serve
     report = _audit(base_url, SMOLLM2, model, seed)
     assert report["verdict"]["outcome"] != "inconsistent"
     assert _tokenizer(report) == "smollm"
+
+
+@pytest.mark.parametrize("seed", [301, 302])
+def test_the_same_weights_on_two_engines_are_not_called_different(transformers_serve: tuple[str, str], smollm2: str, seed: int) -> None:
+    settings = Settings(suite="standard", seed=seed, timeout_s=120.0)
+    named = {"model": transformers_serve[1], "reference": smollm2, "reference_model": SMOLLM2}
+    report = audit(transformers_serve[0], None, **named, settings=settings)  # type: ignore[arg-type]
+    assert report.outcome != "inconsistent" and report.data["verdict"]["e_value"] < 1
+    check_reasons(report.data, Transcript.from_bytes(report.transcript))
 
 
 def test_another_engine_on_other_weights_than_claimed_is_exposed(transformers_serve: tuple[str, str]) -> None:

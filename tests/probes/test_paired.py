@@ -6,13 +6,14 @@ import json
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from probes.paired import PAIRS, PAIRS_PER_ROUND, PairedProbe
 from probes.paired_features import describe
-from probes.paired_process import TOLERANCE, Cells, Learner, PairedProcess, one_sided, two_sided
+from probes.paired_process import TOLERANCE, Cells, Learner, PairedProcess, bet
 from probes.paired_questions import TEMPLATES, questions
 from probes.plan import Plan
 from probes.probe import Ask, Evidence, Reply, ReplyError
@@ -69,18 +70,18 @@ def test_no_bet_gains_in_expectation_on_any_two_laws_within_the_tolerance(tolera
         moved = rng.dirichlet(np.full(6, 0.4))
         second = (1 - tolerance) * first + tolerance * moved  # total variation at most the tolerance
         allowed = tolerance * (max(0.0, scores.max()) - min(0.0, scores.min())) / 2
-        for bet in (two_sided, one_sided):
-            for stake in (0.1, 0.5, 0.9):
-                e = np.array([[math.exp(bet(stake, allowed, y, z)) for z in scores] for y in scores])
-                assert float(first @ e @ second) <= 1.0 + 1e-12
+        for stake in (0.1, 0.5, 0.9):
+            e = np.array([[math.exp(bet(stake, allowed, y, z)) for z in scores] for y in scores])
+            assert float(first @ e @ second) <= 1.0 + 1e-12
 
 
-def test_the_divisor_is_as_small_as_it_may_be() -> None:
-    """The least favourable laws attain expectation 1: each has a share tau of an answer of its own."""
+def test_no_bet_gains_where_both_answers_to_a_question_depend_on_one_another() -> None:
+    """Two engines at temperature 0: the same answer to most questions, to a share tau each its own. The divisor is exactly used up."""
     tau, stake = 0.1, 0.9
-    first, second, scores = np.array([tau, 1 - tau, 0.0]), np.array([0.0, 1 - tau, tau]), np.array([-1.0, 0.0, 1.0])
-    e = np.array([[math.exp(two_sided(stake, tau * 2 / 2, y, z)) for z in scores] for y in scores])
-    assert float(first @ e @ second) == pytest.approx(1.0)
+    together = (1 - tau) * math.exp(bet(stake, tau, 0.0, 0.0)) + tau * math.exp(bet(stake, tau, -1.0, 1.0))
+    assert together == pytest.approx(1.0)
+    one_law_never_the_same = 0.5 * math.exp(bet(stake, 0.0, -1.0, 1.0)) + 0.5 * math.exp(bet(stake, 0.0, 1.0, -1.0))
+    assert one_law_never_the_same <= 1.0
 
 
 def test_the_span_of_every_score_covers_whatever_is_answered_next() -> None:
@@ -174,6 +175,22 @@ def test_a_pair_with_a_missing_answer_is_skipped_and_counts_for_nobody() -> None
     assert test.read(failed).log_e == test.read(absent).log_e != whole.log_e
     shown = {row["key"]: row["measured"] for row in test.read(failed).measured}
     assert (shown["pairs complete"], shown["pairs with a missing answer"]) == (17, 3)
+
+
+def test_a_pair_asked_at_two_temperatures_is_left_out() -> None:
+    test = probe(20)
+    replies = ask_through(test, OTHER, ONE)
+    sampled = {"paired/3/target", "paired/7/reference", "paired/8/target", "paired/8/reference"}
+    unlike = [replace(r, ask=replace(r.ask, temperature=None)) if r.ask.key in sampled else r for r in replies]
+    absent = [r for r in replies if r.ask.key.split("/")[1] not in ("3", "7")]
+    assert test.read(unlike).log_e == test.read(absent).log_e
+    shown = {row["key"]: row["measured"] for row in test.read(unlike).measured}
+    assert (shown["pairs complete"], shown["pairs asked at two temperatures, left out"]) == (18, 2)
+
+
+def test_a_character_that_the_limit_cut_in_half_is_no_difference() -> None:
+    cut, left_out = (describe("zh-word", "水果?", text) for text in ("请为海雪文选一\ufffd", "请为海雪文选一"))
+    assert cut.symbols == left_out.symbols and np.array_equal(cut.vector, left_out.vector)
 
 
 @pytest.mark.parametrize("silent", ["target", "reference"])

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.checking import check_reasons
+
 REPOSITORY = Path(__file__).parents[2]
 CANARY = "sk-canary-5d1f0c7e9ab24c33"
 """The key in TRUENAME_API_KEY of every run; no output may ever hold it."""
@@ -33,7 +35,10 @@ class Outcome:
 
 def truename(*arguments: str, before: Sequence[str] = (), timeout_s: float = 200.0) -> Outcome:
     """Run `truename ARGUMENTS`, after the words of `before` (such as unshare's) where there are any."""
-    return python("-m", "api", *arguments, before=before, timeout_s=timeout_s)
+    done = python("-m", "api", *arguments, before=before, timeout_s=timeout_s)
+    if "--json" in arguments and '"schema":"truename.report/1"' in done.stdout:
+        check_reasons(done.json)  # whatever else a test looks at
+    return done
 
 
 def python(*arguments: str, before: Sequence[str] = (), timeout_s: float = 200.0) -> Outcome:

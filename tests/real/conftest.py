@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from verifier import local
+from tests.checking import check_reasons
+from verifier import auditing, comparing, local
+from verifier.report.model import Report, build
+from verifier.transcript import Transcript
+
+
+@pytest.fixture(autouse=True)
+def _reasons_can_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every report that a real test draws up in this process gives reasons that its own transcript bears out."""
+
+    def checked(transcript: Transcript, *rest: Any) -> Report:
+        report = build(transcript, *rest)
+        check_reasons(report.data, transcript)
+        return report
+
+    for module in (auditing, comparing):
+        monkeypatch.setattr(module, "build", checked)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def programs(lock: Path, marker: str) -> Path:
     Skips the test where it cannot be made, or fails it where TRUENAME_REQUIRE names `marker`.
     """
     try:
-        return _made(lock)
+        return made(lock)
     except (OSError, subprocess.SubprocessError) as error:
         why = f"the environment of {lock.name} cannot be made here: {_last_line(error)}"
     if marker in os.environ.get("TRUENAME_REQUIRE", "").split(","):
@@ -42,7 +42,8 @@ def programs(lock: Path, marker: str) -> Path:
     pytest.skip(why)
 
 
-def _made(lock: Path) -> Path:
+def made(lock: Path) -> Path:
+    """The same for those who are no test. Raises OSError or subprocess.SubprocessError where it cannot be made."""
     version = f"{sys.implementation.cache_tag}-{sys.platform}"
     digest = hashlib.sha256(lock.read_bytes() + version.encode()).hexdigest()[:16]
     folder = _cache() / f"{lock.stem.removeprefix('requirements-')}-{digest}"

@@ -18,7 +18,9 @@ import pytest
 from api.cli import main
 from tests.endpoints import header_for
 from tests.verifier.stand_ins import Handler, Request, StandIn, completion, reply, stand_in
-from verifier.errors import CannotRunError
+from verifier import Settings, audit_async
+from verifier.errors import CannotRunError, UsageError
+from verifier.report import comparison
 from verifier.transcript import Transcript
 
 DEAD = "http://127.0.0.1:9/v1"
@@ -170,13 +172,70 @@ async def test_wrong_usage_is_exit_2(capsys: pytest.CaptureFixture[str], argumen
     assert code == 2 and out == "" and err and "Traceback" not in err
 
 
-async def test_a_dry_run_sends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_dry_run_sends_nothing_and_states_the_cost_of_both_sides(capsys: pytest.CaptureFixture[str]) -> None:
     async with two() as (a, b):
-        arguments = ("compare", a.base_url, b.base_url, "--model", "m", "--suite", "standard", "--dry-run")
-        code, out, _ = await run(capsys, *arguments, "--json")
-        assert (code, json.loads(out)["requests"]) == (0, 60)
-        assert "Nothing was sent" in (await run(capsys, *arguments))[1]
+        names = ("--model", "gpt-4o", "--reference-model", "claude-3-opus", "--suite", "standard", "--seed", "5", "--dry-run")
+        code, out, _ = await run(capsys, "compare", a.base_url, b.base_url, *names, "--json")
+        text = (await run(capsys, "compare", a.base_url, b.base_url, *names))[1]
+    plan = json.loads(out)
+    first, other = plan["sides"]["target"], plan["sides"]["reference"]
+    assert (code, plan["requests"], first["requests"], other["requests"]) == (0, 60, 30, 30)
+    assert [question["to"] for question in plan["questions"]].count("reference") == 30
+    assert first["prompt_tokens"] > 300 and first["completion_tokens"] == 30 * 12
+    assert 0 < first["dollars"] < other["dollars"] and plan["dollars"] == pytest.approx(first["dollars"] + other["dollars"], rel=0.01)
+    assert "Nothing was sent" in text and "    reference: 30 requests" in text
     assert a.accepts == b.accepts == 0
+
+
+async def test_the_dry_run_of_an_audit_with_a_reference_lists_the_paired_questions(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("--claim", "gpt-4o", "--reference", DEAD, "--reference-model", "nobody-knows-it", "--dry-run")
+    code, out, _ = await run(capsys, "audit", DEAD, *names, "--suite", "standard", "--json")
+    plan = json.loads(out)
+    keys = {question["key"] for question in plan["questions"] if question["to"] == "reference"}
+    assert code == 0 and plan["requests"] == len(plan["questions"]) <= 60
+    assert len(keys) == plan["sides"]["reference"]["requests"] > 3 and "paired" in plan["probes"]
+    assert all(key.startswith("paired/") for key in keys)
+    assert plan["sides"]["target"]["dollars"] > 0 and plan["dollars"] is plan["sides"]["reference"]["dollars"] is None
+    code, out, _ = await run(capsys, "audit", DEAD, *names, "--suite", "quick")
+    assert code == 0 and "No paired question fits" in out
+
+
+def sampled_only(words: Sequence[str], seed: int) -> Handler:
+    """A server of a model that takes no temperature, as OpenAI's reasoning models are."""
+    answer = answering(words, seed)
+
+    async def handle(request: Request, writer: asyncio.StreamWriter) -> None:
+        refusal = {"error": {"message": "Unsupported value: 'temperature' does not support 0.0 with this model."}}
+        await (reply(refusal, 400) if "temperature" in request.json else answer)(request, writer)
+
+    return handle
+
+
+async def test_where_one_side_takes_no_temperature_neither_is_given_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    async with stand_in(answering(ONE, 1)) as a, stand_in(sampled_only(ONE, 2)) as b:
+        arguments = ("--model", "m", "--suite", "standard", "--out", str(tmp_path), "--json")
+        code, out, _ = await run(capsys, "compare", a.base_url, b.base_url, *arguments)
+    shown = {row["key"]: row["measured"] for row in json.loads(out)["blocks"]["choice"]["paired"]["measured"]}
+    left_out = shown["pairs asked at two temperatures, left out"]
+    assert code == 3 and left_out <= 5 and shown["pairs complete"] >= 20  # refusals count towards the 60 requests
+    assert all("temperature" not in request.json for request in a.requests[5:])
+    replies = Transcript.load(tmp_path)[0].replies
+    assert {r.ask.temperature for r in replies if r.ask.to == "reference"} == {None}
+    assert sum(r.ask.temperature is not None for r in replies) == sum("temperature" in request.json for request in a.requests)
+
+
+async def test_python_code_audits_beside_a_reference_and_compares_without_a_claim() -> None:
+    settings = Settings(suite="standard", seed=1)
+    async with two() as (a, b):
+        report = await audit_async(a.base_url, "llama-3.1-8b-instruct", reference=b.base_url, api_key="sk-canary-a", settings=settings)
+        assert report.data["reference"] == {"origin": b.base_url.removesuffix("/v1"), "model": "llama-3.1-8b-instruct", "wire": "openai"}
+        assert {request.headers.get("authorization") for request in b.requests} == {None}
+        named = {"reference": b.base_url, "reference_model": "n", "reference_api_key": "sk-canary-b"}
+        report = await audit_async(a.base_url, None, model="m", **named, settings=settings)  # type: ignore[arg-type]
+    assert comparison.is_comparison(report) and report.data["reference"]["model"] == "n"
+    assert b.requests[-1].headers["authorization"] == "Bearer sk-canary-b" and "canary" not in report.to_json()
+    with pytest.raises(UsageError, match="reference"):
+        await audit_async(DEAD, "gpt-4o", reference_model="n")
 
 
 async def test_an_audit_with_a_reference_reports_the_paired_channel_and_replays(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

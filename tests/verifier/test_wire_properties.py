@@ -19,7 +19,7 @@ from probes.probe import ERROR_KINDS, Ask, Reply, TokenBytes
 from tests.replay import recordings
 from verifier.endpoint.client import ADAPTERS, EndpointClient, Limits
 from verifier.endpoint.guard import cli_policy
-from verifier.endpoint.wires.base import NO_TEMPERATURE, WireError
+from verifier.endpoint.wires.base import NO_TEMPERATURE, NO_TOP_P, WireError
 from verifier.target import Target
 
 KEY = "sk-0123456789"
@@ -125,6 +125,45 @@ async def test_the_refusal_of_a_question_about_the_protocol_is_its_answer_and_te
         refused, answered = await client.ask_all([ask(key="k/1", raw=raw), ask(key="k/2")])
     assert refused.error is not None and refused.error.kind == "bad-request" and refused.attempts == 1
     assert answered.ok and "temperature" in bodies[1] and len(bodies) == 2
+
+
+@wires
+def test_a_share_of_the_mass_is_sent_where_it_is_asked_for_and_nowhere_else(wire: Wire) -> None:
+    build, name = ADAPTERS[wire]().build, "topP" if wire is Wire.GEMINI else "top_p"
+    assert f'"{name}": 1.0' in json.dumps(build(ask(top_p=1.0), target(wire), frozenset()).body)
+    for body in (build(ask(), target(wire), frozenset()).body, build(ask(top_p=1.0), target(wire), {NO_TOP_P}).body):
+        assert name not in json.dumps(body)
+
+
+@wires
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("`temperature` and `top_p` cannot both be specified for this model. Please use only one.", {"temperature"}),
+        ("Unsupported parameter: 'top_p' is not supported with this model.", {"temperature"}),
+        ("Unsupported parameter: 'topP' is not supported with this model.", {"temperature"}),
+        ("`temperature` and `top_p` are deprecated for this model.", set()),
+    ],
+)
+async def test_a_model_that_refuses_top_p_keeps_its_temperature_if_it_takes_one(wire: Wire, said: str, left: set[str]) -> None:
+    bodies: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content.decode())
+        refused = {"top_p", "topP", "temperature"} - left
+        if any(f'"{name}"' in bodies[-1] for name in refused):
+            return httpx.Response(400, json={"error": {"message": said if wire is Wire.GEMINI else said.replace("topP", "top_p")}})
+        return httpx.Response(200, content=next(fuzz.own_seeds(wire)))
+
+    async with EndpointClient(target(wire), Limits(), cli_policy(), transport=httpx.MockTransport(answer)) as client:
+        (reply,) = await client.ask_all([ask(temperature=0.0, top_p=1.0)])
+    assert reply.ok and len(bodies) == (2 if left else 3)
+    assert {name for name in ("temperature", "top_p", "topP") if f'"{name}"' in bodies[-1]} == left
+
+
+def test_a_transcript_without_top_p_keeps_its_bytes_and_one_with_it_is_read_again() -> None:
+    assert "top_p" not in ask().to_json() and Ask.from_json(ask().to_json()) == ask()
+    assert Ask.from_json(json.loads(json.dumps(ask(top_p=0.9).to_json()))) == ask(top_p=0.9)
 
 
 @wires

@@ -51,4 +51,5 @@ def _cost_json(cost: Cost) -> dict[str, Any]:
 
 def _cost_text(cost: Cost) -> str:
     price = "price unknown" if cost.dollars is None else f"about ${cost.dollars:.4f}"
-    return f"{cost.requests} requests, about {cost.prompt_tokens} prompt and {cost.completion_tokens} completion tokens, {price} ({cost.priced})"
+    tokens = f"about {cost.prompt_tokens} prompt and {cost.completion_tokens} completion tokens"
+    return f"{cost.requests} requests, {tokens}, {price} ({cost.priced})"

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from probes.probe import JSON, Ask, Usage
 from verifier.endpoint.wires.base import (
     NO_TEMPERATURE,
+    NO_TOP_P,
     Answer,
     Request,
     WireError,
@@ -39,7 +40,7 @@ from verifier.target import Target
 VERSION = "2023-06-01"
 """The only value of the anthropic-version header since 2023."""
 
-_SIGNS = ((NO_TEMPERATURE, "temperature", "temperature"),)
+_SIGNS = ((NO_TOP_P, "top_p", "top_p"), (NO_TEMPERATURE, "temperature", "temperature"))
 
 
 class AnthropicMessages:
@@ -52,6 +53,8 @@ class AnthropicMessages:
         fields: JSON = {"max_tokens": ask.max_tokens}
         if ask.temperature is not None and NO_TEMPERATURE not in quirks:
             fields["temperature"] = ask.temperature
+        if ask.top_p is not None and NO_TOP_P not in quirks:
+            fields["top_p"] = ask.top_p
         extra = target.extra_fields
         system, turns = split_system(ask)
         messages = [{"role": role, "content": content} for role, content in turns]

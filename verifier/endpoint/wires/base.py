@@ -21,6 +21,9 @@ from verifier.target import Target
 
 NO_TEMPERATURE = "refuses temperature"
 """The quirk of models that take no temperature at all (OpenAI's o series, Claude since Opus 4.7); all wires learn it alike."""
+NO_TOP_P = "refuses top_p"
+"""The quirk of models that take no top_p: OpenAI's o series, and Claude since Opus 4.1 beside a temperature. A refusal that names
+both fields is read as this one, so that the temperature, which says more, stays."""
 NO_LOGPROBS = "refuses logprobs"
 """The quirk of models that give no log probabilities (OpenAI's reasoning models, many of Google's)."""
 QUESTION_FIELDS = frozenset({"model", "messages", "input", "contents"})

@@ -14,6 +14,7 @@ from probes.probe import JSON, Ask, Usage
 from verifier.endpoint.wires.base import (
     NO_LOGPROBS,
     NO_TEMPERATURE,
+    NO_TOP_P,
     Answer,
     Request,
     WireError,
@@ -38,6 +39,8 @@ from verifier.target import Target
 
 _CONFIG = "generationConfig"
 _SIGNS = (
+    (NO_TOP_P, "topP", "topp"),
+    (NO_TOP_P, "topP", "top_p"),
     (NO_TEMPERATURE, "temperature", "temperature"),
     (NO_LOGPROBS, "responseLogprobs", "logprob"),
 )
@@ -56,6 +59,8 @@ class GeminiGenerate:
         config: JSON = {"maxOutputTokens": ask.max_tokens}
         if ask.temperature is not None and NO_TEMPERATURE not in quirks:
             config["temperature"] = ask.temperature
+        if ask.top_p is not None and NO_TOP_P not in quirks:
+            config["topP"] = ask.top_p
         if ask.logprobs is not None and NO_LOGPROBS not in quirks:
             config |= {"responseLogprobs": True, "logprobs": ask.logprobs}
         extra = target.extra_fields

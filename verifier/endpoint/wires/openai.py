@@ -14,6 +14,7 @@ from probes.probe import JSON, Ask, TokenBytes
 from verifier.endpoint.wires.base import (
     NO_LOGPROBS,
     NO_TEMPERATURE,
+    NO_TOP_P,
     Answer,
     Request,
     WireError,
@@ -40,6 +41,7 @@ NO_LOGIT_BIAS = "refuses logit_bias"
 
 _SIGNS = (
     (COMPLETION_TOKENS_FIELD, "max_tokens", "max_completion_tokens"),
+    (NO_TOP_P, "top_p", "top_p"),
     (NO_TEMPERATURE, "temperature", "temperature"),
     (NO_STREAM_OPTIONS, "stream_options", "stream_options"),
     (NO_LOGPROBS, "logprobs", "logprob"),
@@ -58,6 +60,8 @@ class OpenAIChat:
         fields["max_completion_tokens" if COMPLETION_TOKENS_FIELD in quirks else "max_tokens"] = ask.max_tokens
         if ask.temperature is not None and NO_TEMPERATURE not in quirks:
             fields["temperature"] = ask.temperature
+        if ask.top_p is not None and NO_TOP_P not in quirks:
+            fields["top_p"] = ask.top_p
         if ask.stream and NO_STREAM_OPTIONS not in quirks:
             fields["stream_options"] = {"include_usage": True}
         if ask.logprobs is not None and NO_LOGPROBS not in quirks:

@@ -13,6 +13,7 @@ from probes.probe import JSON, Ask, TokenBytes
 from verifier.endpoint.wires.base import (
     NO_LOGPROBS,
     NO_TEMPERATURE,
+    NO_TOP_P,
     Answer,
     Request,
     WireError,
@@ -42,6 +43,7 @@ LOGPROBS = "message.output_text.logprobs"
 """What `include` calls the log probabilities of the text."""
 
 _SIGNS = (
+    (NO_TOP_P, "top_p", "top_p"),
     (NO_TEMPERATURE, "temperature", "temperature"),
     (NO_LOGPROBS, "top_logprobs", "logprob"),
     (NO_LOGPROBS, "top_logprobs", "include"),
@@ -59,6 +61,8 @@ class OpenAIResponses:
         fields: JSON = {"max_output_tokens": max(ask.max_tokens, LEAST_OUTPUT_TOKENS)}
         if ask.temperature is not None and NO_TEMPERATURE not in quirks:
             fields["temperature"] = ask.temperature
+        if ask.top_p is not None and NO_TOP_P not in quirks:
+            fields["top_p"] = ask.top_p
         if ask.logprobs is not None and NO_LOGPROBS not in quirks:
             fields |= {"include": [LOGPROBS], "top_logprobs": ask.logprobs}
         extra = target.extra_fields
