@@ -7,6 +7,7 @@ nothing to tune and nothing to leak. It must never see the answers under test.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ LEAST_SAMPLES = 5
 _ROUNDS = 40  # of expectation-maximisation; the leave-one-out likelihood moves less than 1e-4 an answer after 30
 _PRIOR_ANSWERS = 2.0  # answers' worth of the average model's weights, per source, that steady a model with few answers
 _BACKGROUND_UNIFORM = 0.5  # of the background; the other half is the average of the models
+_BACKGROUND_MODELS = 8  # fewer of them are a smaller share of it: the average of two models is half of each, and unlike any third
 _LEAST_CONFIDENCE = 0.02  # of the own counts' weight, where it is turned into a concentration
 _SPREADS = 35.0  # widths in a range of whole numbers: 10 of 355
 _WIDE_SPREADS = 14.0
@@ -73,11 +75,12 @@ def predictive(counts: Counts, interval: tuple[int, int] | None) -> Predictive:
 
 
 def background(counts: Array) -> Array:
-    """(K,): half uniform, half the average model of `counts` (M, K)."""
+    """(K,): half uniform, half the average model of `counts` (M, K); more uniform where the models are few."""
     total = counts.sum(1, keepdims=True)
     shares = (counts / np.maximum(total, 1.0))[total[:, 0] > 0]
     average = shares.mean(0) if len(shares) else np.full(counts.shape[1], 1 / counts.shape[1])
-    mixed: Array = _BACKGROUND_UNIFORM / counts.shape[1] + (1 - _BACKGROUND_UNIFORM) * average
+    known = (1 - _BACKGROUND_UNIFORM) * min(1.0, len(shares) / _BACKGROUND_MODELS)
+    mixed: Array = (1 - known) / counts.shape[1] + known * average
     return mixed
 
 
@@ -126,6 +129,7 @@ def _sources(c: Array, interval: tuple[int, int] | None, left_out: bool) -> list
     return [uniform, average, *(np.concatenate([np.maximum(part, 1e-9), padding], 1) for part in (beside, habit))]
 
 
+@lru_cache(maxsize=16)
 def _spread(span: int, width: float) -> Array:
     """(span, span): how an answer at a row spreads over numbers within about `width`; rows sum to 1."""
     places = np.arange(span)

@@ -20,6 +20,7 @@ import numpy as np
 from fingerprints import catalog
 from fingerprints.choice_bets import Bets, bets
 from fingerprints.choice_categories import Rule, RuleError
+from fingerprints.choice_exchange import Exchange, exchange
 from fingerprints.choice_model import LEAST_SAMPLES, Array, Counts, Predictive, log_likelihoods, predictive
 from fingerprints.choice_tests import SameModel
 from fingerprints.packs import Pack, PackError, PackModel
@@ -34,6 +35,9 @@ SIBLINGS = 0.01
 """Posterior of all other models of the claimed family below which the choices speak for the model, not only the family."""
 STRANGE = 0.01
 """p-value below which choices no longer support a claim."""
+LARGE, MANY = 200, 5
+"""Recorded answers of the claimed model to each question from which their error is bounded (choice_bets), which lets one question be asked
+again and again; with fewer, and from MANY questions on, it is part of the price (choice_exchange) and each is asked once at first."""
 MOST_INVALID = 0.5
 """Share of answers without a choice beyond which the rest are too selected to compare."""
 # Bounds on a stranger's pack, so that scoring stays within some hundred megabytes.
@@ -73,7 +77,8 @@ def score(pack: Pack, answers: Mapping[str, Sequence[str]], claim_model: str | N
         rivals = [m for m in range(len(pack.models)) if m not in claimed]
         odds = [_odds(pack, tuple(asked), m, tuple(rivals)) for m in judged]
         sets = [each[None] for each in valid]
-        log_e = min(float(against.log_e(sets)[0]) for against, _ in odds)
+        passes = min(len(each) for each in drawn)
+        log_e = min(float((bet.log_e(sets, passes) if isinstance(bet, Exchange) else bet.log_e(sets))[0]) for bet, _ in odds)
         p_value = max(float(same.p_values(sets, np.random.default_rng(0))[0]) for _, same in odds)
         supports = bool(posterior[claimed].sum() >= SUPPORTS and p_value >= STRANGE and log_e <= math.log(2))
         family = {pack.models[m].family for m in claimed}
@@ -153,11 +158,21 @@ def build_pack(
 
 @cache
 def own_questions() -> tuple[Question, ...]:
-    """Our own questions, in the order in which an enrolment asks them: data/choice_questions.toml."""
+    """Our own questions, in the order in which an enrolment asks them: data/choice_questions.toml.
+
+    All at one temperature below 1, where what servers cut off by default hardly matters (see there), and models still vary."""
+    heat = _table()["temperature"]
     return tuple(
-        Question(row["id"], text_digest(row["text"]), "choice", row["language"], row["text"], None, row["max_tokens"], 1.0)
+        Question(row["id"], text_digest(row["text"]), "choice", row["language"], row["text"], None, row["max_tokens"], heat)
         for row in _table()["question"]
     )
+
+
+def asks_again(pack: Pack, model: int) -> bool:
+    """Whether few questions asked again and again test a claim of this model (position) best: it has LARGE answers to each that it
+    answered, or answered fewer than MANY. Raises PackError for an unsound pack."""
+    recorded = [answers for each in _prepared(pack)[1] if (answers := int(each[model].sum()))]
+    return len(recorded) < MANY or min(recorded) >= LARGE
 
 
 def reference(pack: Pack) -> tuple[tuple[Rule, ...], tuple[Counts, ...], tuple[Predictive, ...]]:
@@ -198,11 +213,14 @@ def _posterior(logs: Array) -> Array:
 
 
 @lru_cache(maxsize=32)
-def _odds(pack: Pack, asked: tuple[int, ...], claimed: int, rivals: tuple[int, ...]) -> tuple[Bets, SameModel]:
+def _odds(pack: Pack, asked: tuple[int, ...], claimed: int, rivals: tuple[int, ...]) -> tuple[Bets | Exchange, SameModel]:
     """Both tests of one claimed model, fixed before any answer: an audit reads the same ones after every round."""
     rules, counts, models = _prepared(pack)
-    against = bets([models[i] for i in asked], claimed, rivals)
-    return against, SameModel.of([counts[i] for i in asked], [rules[i].interval for i in asked], claimed, rivals)
+    recorded, intervals = [counts[i] for i in asked], [rules[i].interval for i in asked]
+    same = SameModel.of(recorded, intervals, claimed, rivals)
+    if asks_again(pack, claimed):
+        return bets([models[i] for i in asked], claimed, rivals), same
+    return exchange(recorded, intervals, claimed, rivals), same
 
 
 def _nothing(why: str, count: int, invalid: int) -> Scored:

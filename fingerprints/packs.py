@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from fingerprints.questions import Question, Source, text_digest
 
-PackKind = Literal["choices", "answers"]
-KINDS: tuple[PackKind, ...] = ("choices", "answers")
+PackKind = Literal["choices", "answers", "knowledge"]
+KINDS: tuple[PackKind, ...] = ("choices", "answers", "knowledge")
 
 MAX_QUESTIONS = 5_000
 MAX_MODELS = 2_000
@@ -241,8 +241,8 @@ def _check_question(question: Question) -> None:
     _line(question.id, "a question's id")
     if not isinstance(question.sha256, str) or not _SHA256.fullmatch(question.sha256):
         raise PackError(f"the question {question.id} has no SHA-256 of 64 lower-case hexadecimal digits")
-    if question.kind not in ("choice", "open"):
-        raise PackError(f"the question {question.id} is neither a choice nor open")
+    if question.kind not in ("choice", "open", "knowledge"):
+        raise PackError(f"the question {question.id} is neither a choice nor open nor of knowledge")
     if not isinstance(question.language, str) or not _LANGUAGE.fullmatch(question.language):
         raise PackError(f"the question {question.id} has a language that is no language code")
     _count(question.max_tokens, f"the answer length of {question.id}", MAX_ANSWER_TOKENS)

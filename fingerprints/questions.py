@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-QuestionKind = Literal["choice", "open"]
+QuestionKind = Literal["choice", "open", "knowledge"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,15 @@ MAX_LOG_E = math.log(5)
 recorded with thinking on and answers with it off, or the reverse (0 of 153 trials under the same settings reached 5)."""
 SUPPORTS = 0.2
 """p-value from which answers support the claim: other families' reach it in about one trial of ten."""
+REJECTS = 0.01
+"""p-value below which answers are not taken for the model's, however much liker they are to its than to any other's."""
 MARGIN = 0.02
 """A cosine must be lower by this much to count as lower: engines round differently."""
 REPEATING = 0.97
 """Mean cosine of reference answers with one another from which they were recorded without randomness and say nothing of its spread."""
 _EXPONENT = 0.5
+LEAST_E = _EXPONENT
+"""Least e-value, of a p-value of 1."""
 
 
 def compare(references: Sequence[Floats], answers: Sequence[Floats]) -> tuple[float, float] | None:

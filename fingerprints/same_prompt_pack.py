@@ -116,7 +116,7 @@ def own_questions() -> tuple[Question, ...]:
     """Short open questions of our own, for enrolling a private endpoint; data/open_questions.toml."""
     raw = tomllib.loads((files("fingerprints") / "data" / "open_questions.toml").read_text(encoding="utf-8"))
     return tuple(
-        Question(row["id"], text_digest(row["text"]), "open", row["language"], row["text"], None, raw["max_tokens"], None)
+        Question(row["id"], text_digest(row["text"]), "open", row["language"], row["text"], None, raw["max_tokens"], raw["temperature"])
         for row in raw["question"]
     )
 

@@ -27,7 +27,8 @@ from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
 ROUND = 10
 """Asks per round: between rounds the audit may stop."""
 ANSWERS_PER_QUESTION = 5
-"""Least answers for which a further question of the same pack is asked; the most telling questions come first."""
+"""Answers for which a further question with a large reference is asked; the most telling questions come first. Many questions with small
+references are asked once each, before any is asked again: so the error of each reference counts once."""
 LEAST_ANSWERS = 5
 """Choices below which the channel says nothing."""
 AGAINST, STRONG = math.log(10.0), math.log(100.0)
@@ -50,6 +51,8 @@ class _Referenced:
     expected: Predictive
     claimed: tuple[int, ...]
     """Positions of the claimed models in the pack; empty without a claim."""
+    again: bool
+    """Whether asking it again and again tells more than asking many questions once: its references are large, or it has few beside it."""
     name: str
     """Unique among all packs."""
 
@@ -110,8 +113,9 @@ class ChoiceProbe:
     @cached_property
     def _asks(self) -> list[Ask]:
         """All asks of the plan: round by round over the questions, so that any stop leaves them evenly answered."""
-        most = max(1, self.plan.choice_answers // ANSWERS_PER_QUESTION)
-        chosen = self._usable[:most]
+        again = [each for each in self._usable if each.again]
+        most = max(1, self.plan.choice_answers // ANSWERS_PER_QUESTION) if again else self.plan.choice_answers
+        chosen = (again or self._usable)[:most]
         if not chosen:
             return []
         numbered = (
@@ -207,7 +211,8 @@ def _referenced(plan: Plan) -> tuple[_Referenced, ...]:
                 continue
             name = question.id if question.id not in names else f"{question.id}-{question.sha256[:8]}"
             names.add(name)
-            found[question.sha256] = _Referenced(pack, i, question, question.text, rules[i], counts[i], expected[i], claimed, name)
+            again = any(choices.asks_again(pack, m) for m in claimed or range(len(pack.models)))
+            found[question.sha256] = _Referenced(pack, i, question, question.text, rules[i], counts[i], expected[i], claimed, again, name)
     return tuple(sorted(found.values(), key=lambda each: (-_telling(each), each.name)))
 
 

@@ -30,7 +30,7 @@ def enroll(
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Model name sent in requests (default: --as).")] = None,
     questions: Annotated[int, typer.Option("--questions", metavar="N", help="At most N questions of each kind.", min=1)] = 30,
     samples: Annotated[int, typer.Option("--samples", metavar="N", help="Answers to each choice question.", min=1)] = 50,
-    open_samples: Annotated[int, typer.Option("--open-samples", metavar="N", help="Answers to each open question.", min=1)] = 2,
+    open_samples: Annotated[int, typer.Option("--open-samples", metavar="N", help="Answers to each open question.", min=1)] = 3,
     pack: Annotated[
         list[str] | None, typer.Option("--pack", metavar="PACK", help="Ask the questions of this pack instead of our own; repeatable.")
     ] = None,
@@ -38,6 +38,7 @@ def enroll(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before sending.")] = False,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The pack's name (default: the file's).")] = None,
     licence: Annotated[str, typer.Option("--licence", metavar="TEXT", help="Licence of the answers.")] = "not stated",
+    sign: Annotated[bool, typer.Option("--sign", help="Sign the pack with this installation's key (TRUENAME_SIGNING_KEY).")] = False,
     wire: WireName = "auto",
     api_key_env: KeyVariable = None,
     header: Headers = None,
@@ -57,7 +58,7 @@ def enroll(
 
     target = make_target(base_url, model or model_as, wire, api_key_env, header, header_env, query, body)
     store, journal = QuestionStore(), Journal(out)
-    wanted = {"choice": samples, "open": open_samples}
+    wanted = {"choice": samples, "open": open_samples, "knowledge": enrolling.KNOWLEDGE_SAMPLES}
     enrolment = Enrolment(enrolling.model_name(model_as), target.origin, enrolling.today().isoformat(), wanted)
     enrolment = _continued(journal, enrolment, out, resume)
     if not journal.exists:
@@ -92,7 +93,7 @@ def enroll(
     built, problems = enrolling.build(journal, name or out.name.removesuffix(".pack"), licence)
     for problem in problems:
         typer.echo(problem, err=True)
-    pack_files.save(out, built)
+    pack_files.save(out, built, pack_files.own_signature() if sign else None)
     for made in built:
         typer.echo(
             f"{out}\t{made.kind}\t{len(made.models)} models\t{len(made.questions)} questions\texpires {made.expires}\t{made.digest[:12]}"

@@ -32,6 +32,7 @@ Out = Annotated[Path, typer.Option("--out", metavar="PACK", help="The pack file 
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The pack's name (default: the file's).")]
 Language = Annotated[str, typer.Option("--language", metavar="CODE", help="Language of the questions, such as en, ko or zh.")]
 Licence = Annotated[str, typer.Option("--licence", metavar="TEXT", help="Licence of the answers.")]
+Sign = Annotated[bool, typer.Option("--sign", help="Sign the pack with this installation's key (TRUENAME_SIGNING_KEY).")]
 Expires = Annotated[str | None, typer.Option("--expires", metavar="DATE|never", help="When the pack goes stale (default: in a year).")]
 QuestionsAre = Annotated[
     str | None, typer.Option("--questions-are", metavar="choice|open", help="What the questions are (default: by form).")
@@ -115,6 +116,7 @@ def packs_import(
     questions_are: QuestionsAre = None,
     licence: Licence = "not stated",
     expires: Expires = None,
+    sign: Sign = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a pack of answers that others recorded."""
@@ -127,7 +129,7 @@ def packs_import(
     about = About(form, name or out.name.removesuffix(".pack"), language, questions_are, licence, None, expires)  # type: ignore[arg-type]
     store = QuestionStore()
     pack, recorded = import_pack(files, about, store)
-    pack_files.save(out, [pack])
+    pack_files.save(out, [pack], pack_files.own_signature() if sign else None)
     if recorded.left_out:
         lost = f", {len(recorded.unknown_questions)} questions without a text" if recorded.unknown_questions else ""
         typer.echo(f"{recorded.left_out} rows were left out: no question, model or answer{lost}", err=True)
@@ -196,7 +198,7 @@ def packs_verify(packs: Names = None, as_json: AsJson = False) -> None:
                 why = stale(pack, _today())
                 rows.append(
                     {"place": file.place, "holds": True, "name": pack.name, "kind": pack.kind, "digest": pack.digest}
-                    | {"signed_by": file.signed_by, "signature": file.signature, "why": why}
+                    | {"signed_by": file.signed_by, "why": why}
                 )
     if as_json:
         _print_json(rows)
@@ -222,7 +224,7 @@ async def _guarded_get(url: str) -> bytes:
 def _verified(row: dict[str, Any]) -> str:
     if not row["holds"]:
         return f"{'DOES NOT HOLD' if row['holds'] is False else 'UNREADABLE'}\t{row['why']}"
-    signed = f", signed by {row['signed_by'][:16]}… ({row['signature']})" if row["signed_by"] else ""
+    signed = f", signed by {row['signed_by'][:16]}…" if row["signed_by"] else ""
     return f"holds\t{row['place']}\t{row['name']}\t{row['kind']}\t{row['digest']}{signed}" + (
         f"\n\tnote: {row['why']}" if row["why"] else ""
     )
@@ -259,7 +261,6 @@ def _everything(pack: Pack, file: PackFile, store: QuestionStore) -> dict[str, A
         "origin": pack.origin,
         "licence": pack.licence,
         "signed_by": file.signed_by,
-        "signature": file.signature,
         "models": [asdict(model) for model in pack.models],
         "questions": questions,
     }
@@ -272,6 +273,7 @@ def _page(shown: dict[str, Any]) -> str:
         f"  origin   {shown['origin']}",
         f"  licence  {shown['licence']}",
         f"  created  {shown['created']}, expires {shown['expires'] or 'never'}" + (f": {shown['stale']}" if shown["stale"] else ""),
+        f"  signed   {'by ' + shown['signed_by'] if shown['signed_by'] else 'no'}",
         f"  models   {len(shown['models'])}",
         *(f"    {m['name']}\t{m['samples']} answers\tfamily {m['family']}\tbase {m['base']}" for m in shown["models"]),
         f"  questions {len(shown['questions'])}, texts here {shown['texts']}",

@@ -1,24 +1,23 @@
-"""Packs on disk: load a file or an installed pack by name, check a signature where that can be done, write a file whole.
+"""Packs on disk: load a file or an installed pack by name, check its signature, write a file whole and, where it is wanted, signed.
 
-Turns every way in which a file can be wrong into one line. A file with a bad signature is refused; one whose signature cannot be
-checked, because `cryptography` is not installed, is used like an unsigned one and said to be unchecked.
+Turns every way in which a file can be wrong into one line. A file whose signature does not hold is refused; one that holds says that the
+file is as its signer made it, and nothing about who the signer is.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fingerprints import packs as reference
 from fingerprints.pack_file import MAX_FILE_BYTES, Signature, packs_bytes, read_packs, signature_of
 from fingerprints.packs import NotAPackError, Pack, PackError
 from verifier.errors import CannotRunError, UsageError
 from verifier.places import write_whole
-
-SignatureState = Literal["valid", "unchecked"]
 
 
 class DoesNotHoldError(CannotRunError):
@@ -33,9 +32,7 @@ class PackFile:
     """The path as given, or "installed"."""
     packs: tuple[Pack, ...]
     signed_by: str | None = None
-    """Public key, hex, of a signed file."""
-    signature: SignatureState | None = None
-    """None for an unsigned file."""
+    """Ed25519 public key, hex, whose signature over the manifest holds; None for an unsigned file."""
 
 
 def load(path: Path) -> PackFile:
@@ -55,7 +52,19 @@ def load(path: Path) -> PackFile:
     if signed is None:
         return PackFile(str(path), packs)
     signature, message = signed
-    return PackFile(str(path), packs, signature.public_key, _checked(signature, message, str(path)))
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(signature.public_key)).verify(bytes.fromhex(signature.signature), message)
+    except (InvalidSignature, ValueError) as error:  # ValueError for a key that is no point of the curve
+        raise DoesNotHoldError(f"{path}: the signature does not hold", "get the file again from its maker") from error
+    return PackFile(str(path), packs, signature.public_key)
+
+
+def own_signature() -> Callable[[bytes], Signature]:
+    """What signs a manifest with this installation's key, made where there is none. Raises CannotRunError, UsageError."""
+    from verifier.key_store import KeyStore
+
+    key = KeyStore.of_user().signer().private
+    return lambda manifest: Signature(key.public_key().public_bytes_raw().hex(), key.sign(manifest).hex())
 
 
 def save(path: Path, packs: Sequence[Pack], sign: Callable[[bytes], Signature] | None = None) -> None:
@@ -87,16 +96,3 @@ def resolve(names: Sequence[str]) -> list[PackFile]:
             raise UsageError(f"there is no pack {name!r}", f"name a .pack file or an installed pack (installed: {known})")
         found += named or [load(Path(name))]
     return found
-
-
-def _checked(signature: Signature, message: bytes, place: str) -> SignatureState:
-    """Whether the signature holds. Raises CannotRunError where it does not."""
-    try:
-        keys: Any = importlib.import_module("cryptography.hazmat.primitives.asymmetric.ed25519")
-    except ImportError:
-        return "unchecked"
-    try:
-        keys.Ed25519PublicKey.from_public_bytes(bytes.fromhex(signature.public_key)).verify(bytes.fromhex(signature.signature), message)
-    except Exception as error:  # InvalidSignature, or ValueError for a key that is no point
-        raise DoesNotHoldError(f"{place}: the signature does not hold", "get the file again from its maker") from error
-    return "valid"

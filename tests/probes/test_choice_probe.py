@@ -21,14 +21,14 @@ NAMES = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5", "qwen3-8b")
 LAWS = {name: np.random.default_rng(50 + i).dirichlet(np.full(100, 0.06)) for i, name in enumerate(NAMES)}
 
 
-def references(questions: int = 1, text: bool = True, **fields: object) -> Pack:
+def references(questions: int = 1, text: bool = True, samples: int = 300, **fields: object) -> Pack:
     rng = np.random.default_rng(9)
     asked = []
     for i in range(questions):
         words = f"Pick a whole number from 1 to 100, please ({i})."
         source = None if text else Source("somebody/something", "0" * 40, "file.py", {})
         asked.append(Question(f"pick-{i}", text_digest(words), "choice", "en", words if text else None, source, 16, 1.0))
-    answers = {(each.id, name): [str(n + 1) for n in rng.choice(100, 300, p=LAWS[name])] for each in asked for name in NAMES}
+    answers = {(each.id, name): [str(n + 1) for n in rng.choice(100, samples, p=LAWS[name])] for each in asked for name in NAMES}
     models = []
     for name in NAMES:
         known = catalog.find(name)
@@ -86,6 +86,20 @@ def test_each_ask_is_a_request_of_its_own_and_the_first_round_is_the_start_of_al
     assert len(set(keys)) == 25 and {key.split("/")[1] for key in keys[:ROUND]} == {"pick-0", "pick-1"}
     assert all(reply.ask.temperature == 1.0 and reply.ask.max_tokens == 16 for reply in replies)
     assert keys == [reply.ask.key for reply in converse(ChoiceProbe(plan(packs=[references(questions=2)], answers=25)), "gpt-4o")]
+
+
+def test_questions_with_small_references_are_each_asked_once_before_any_is_asked_again() -> None:
+    probe = ChoiceProbe(plan(packs=[references(questions=12, samples=14)], answers=20))
+    names = [reply.ask.key.split("/")[1] for reply in converse(probe, "gpt-4o")]
+    assert len(set(names[:12])) == 12 and len(set(names[12:])) == 8
+
+
+def test_a_dozen_references_to_each_of_many_questions_tell_another_model_and_clear_the_claimed_one() -> None:
+    for served in ("gpt-4o", "qwen3-8b"):
+        probe = ChoiceProbe(plan(packs=[references(questions=20, samples=14)], answers=20))
+        evidence = probe.read(converse(probe, served))
+        assert evidence.best == served and evidence.supports_claim == (served == "gpt-4o")
+        assert (evidence.log_e >= math.log(100)) == (served != "gpt-4o")
 
 
 def test_an_ask_is_never_below_the_wires_least_limit() -> None:

@@ -50,3 +50,4 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (enrolling, pack_import):
         monkeypatch.setattr(module, "choices", SimpleNamespace(build_pack=build_pack, own_questions=lambda: (CHOICE,)))
         monkeypatch.setattr(module, "same_prompt", SimpleNamespace(build_pack=build_pack, own_questions=lambda: (OPEN,)))
+    monkeypatch.setattr(enrolling, "knowledge", SimpleNamespace(build_pack=build_pack, own_questions=lambda: ()))

@@ -156,7 +156,16 @@ async def test_nothing_is_sent_before_somebody_agrees(tmp_path: Path, capsys: py
     async with stand_in(answers()) as server:
         out = tmp_path / "x.pack"
         code, _, err = await asyncio.to_thread(run, capsys, server.base_url, "--as", "m", "--out", str(out))
-        assert code == 2 and "--yes" in err and "52 requests" in err and server.accepts == 0
+        assert code == 2 and "--yes" in err and "53 requests" in err and server.accepts == 0
+
+
+async def test_a_signed_enrolment_names_the_key_that_signed_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with stand_in(answers()) as server:
+        for name, options in (("plain", ()), ("signed", ("--sign",))):
+            out = str(tmp_path / f"{name}.pack")
+            assert (await asyncio.to_thread(run, capsys, server.base_url, "--as", "m", "--out", out, *SIZES, *options))[0] == 0
+    assert pack_files.load(tmp_path / "plain.pack").signed_by is None
+    assert pack_files.load(tmp_path / "signed.pack").signed_by == pack_files.own_signature()(b"").public_key
 
 
 async def test_one_name_is_never_enrolled_from_two_endpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api.cli import main
-from fingerprints.pack_file import pack_bytes, packs_bytes
+from fingerprints.pack_file import Signature, pack_bytes, packs_bytes
 from fingerprints.packs import Pack, PackModel
 from fingerprints.questions import Question, Source, text_digest
 from tests.verifier.pack_stubs import build_pack, question, stubs
@@ -253,23 +253,21 @@ def test_verify_holds_does_not_hold_and_cannot_be_read(
     assert run(capsys, "verify")[0] == 0
 
 
-def test_a_signature_is_checked_where_that_can_be_done_and_said_to_be_unchecked_where_not(tmp_path: Path) -> None:
-    from fingerprints.pack_file import Signature
-
+def test_a_signed_pack_names_its_signer_and_one_whose_signature_does_not_hold_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "signed.pack"
-    path.write_bytes(packs_bytes([made()], lambda manifest: Signature("ab" * 32, "cd" * 64)))
-    try:
-        import cryptography  # noqa: F401
-    except ImportError:
-        assert pack_files.load(path).signature == "unchecked"
-        return
-    with pytest.raises(DoesNotHoldError, match="signature"):
-        pack_files.load(path)
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = Ed25519PrivateKey.generate()
-    path.write_bytes(packs_bytes([made()], lambda manifest: Signature(key.public_key().public_bytes_raw().hex(), key.sign(manifest).hex())))
-    assert pack_files.load(path).signature == "valid"
+    pack_files.save(path, [made()], pack_files.own_signature())
+    code, out, _ = run(capsys, "verify", str(path))
+    signer = pack_files.load(path).signed_by
+    assert code == 0 and signer is not None and f"signed by {signer[:16]}" in out
+    sign = pack_files.own_signature()
+    assert sign(b"").public_key == signer  # the same key every time
+    for forged in (lambda manifest: sign(manifest + b" "), lambda manifest: Signature("ab" * 32, sign(manifest).signature)):
+        path.write_bytes(packs_bytes([made()], forged))
+        with pytest.raises(DoesNotHoldError, match="signature"):
+            pack_files.load(path)
+        assert run(capsys, "verify", str(path))[0] == 1
 
 
 def test_import_makes_a_pack_and_keeps_the_questions_texts(
