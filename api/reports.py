@@ -55,7 +55,9 @@ async def report(audit: Visible, service: Running, accept: Annotated[str | None,
     async with service.store.read() as tx:
         data = await reports.part(tx, audit.id, part)
     if data is None:
-        raise Problem(404, "not-found", "the report is no longer kept")
+        raise Problem(404, "not-found", "the report is no longer kept; audit the endpoint again")
+    if not data:
+        raise Problem(404, "not-found", "the report's page could not be drawn; ask for application/json")
     headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{NAMES[part]}"'}
     if part == "html":
         headers["Content-Security-Policy"] = PAGE_POLICY

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -27,8 +28,10 @@ from verifier.transcript import Transcript
 from verifier.version import VERSION
 
 SCHEMA = "truename.batch/1"
+PAGE = "batch.html"
 AT_ONCE = 4
 """Endpoints audited at the same time; each has requests in flight of its own."""
+_LOG = logging.getLogger(__name__)
 _WORST = (1, 4, 3, 0)
 """Exit codes, the worst first: an accusation, an endpoint that could not be audited, an open question, a match."""
 
@@ -75,16 +78,27 @@ class Batch:
             "rows": [_row_json(result, folder) for result, folder in zip(self.results, folders(self.results), strict=True)],
         }
 
-    def save(self, out: Path) -> None:
-        """Write one folder per audited row and batch.json into `out`. Raises CannotRunError if it cannot be written."""
+    def save(self, out: Path, lang: str = "en") -> None:
+        """Write one folder per audited row, batch.json and, where it can be drawn, batch.html into `out`.
+
+        Raises CannotRunError if it cannot be written.
+        """
+        from verifier.report.html import render_batch_html
+
         for result, folder in zip(self.results, folders(self.results), strict=True):
             if result.report is not None:
-                result.report.save(out / folder)
+                result.report.save(out / folder, lang)
         try:
             out.mkdir(parents=True, exist_ok=True)
             (out / "batch.json").write_text(json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+            (out / PAGE).unlink(missing_ok=True)
+            (out / PAGE).write_bytes(render_batch_html(self, lang=lang))
         except OSError as error:
             raise CannotRunError(f"the reports cannot be written to {out} ({error.strerror})", "give --out a writable folder") from error
+        except TruenameError:
+            raise
+        except Exception:  # what was paid for is written; only its summary's page is missing
+            _LOG.info("the page of the batch cannot be drawn", exc_info=True)
 
 
 async def audit_batch(

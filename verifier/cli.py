@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from verifier.cli_badge import badge
 from verifier.cli_catalog import catalog_app
 from verifier.cli_compare import ReferenceKey, ReferenceModel, ReferenceUrl, compare, make_reference
 from verifier.cli_enroll import enroll
+from verifier.cli_keys import keys_app
 from verifier.cli_options import (
     Alpha,
     AsJson,
@@ -27,12 +29,14 @@ from verifier.cli_options import (
     Format,
     Headers,
     KeyVariable,
+    Lang,
     MaxRequests,
     MaxTokens,
     ModelName,
     NoEarlyStop,
     Out,
     Packs,
+    Prompts,
     Query,
     SecretHeaders,
     Seed,
@@ -40,18 +44,20 @@ from verifier.cli_options import (
     Timeout,
     WireName,
     given_packs,
+    language,
     make_settings,
     make_target,
-    output_form,
+    own_prompts,
 )
+from verifier.cli_output import failure_printed, output_form, print_report, say_if_no_page
 from verifier.cli_packs import packs_app
+from verifier.cli_verify import timestamp, verify
 from verifier.errors import UsageError
 
 if TYPE_CHECKING:
     from fingerprints.catalog import Claim
     from verifier.auditing import Progress
     from verifier.options import Settings
-    from verifier.report.model import Report
     from verifier.target import Target
 
 app = typer.Typer(
@@ -65,8 +71,12 @@ app = typer.Typer(
 )
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(packs_app, name="packs")
+app.add_typer(keys_app, name="keys")
 app.command("enroll")(enroll)
 app.command("compare")(compare)
+app.command("verify")(verify)
+app.command("badge")(badge)
+app.command("timestamp")(timestamp)
 
 
 @app.callback()
@@ -99,6 +109,7 @@ def audit(
     alpha: Alpha = 0.01,
     no_early_stop: NoEarlyStop = False,
     pack: Packs = None,
+    prompts: Prompts = None,
     reference: ReferenceUrl = None,
     reference_model: ReferenceModel = None,
     reference_key_env: ReferenceKey = None,
@@ -107,10 +118,12 @@ def audit(
     out: Out = None,
     as_json: AsJson = False,
     format: Format = "text",
+    lang: Lang = "en",
 ) -> None:
     """Test the claim that an endpoint serves MODEL. Exit 0 consistent, 1 inconsistent, 3 inconclusive, 2 usage, 4 could not run."""
     settings = make_settings(suite, seed, alpha, no_early_stop, max_requests, max_tokens, timeout, concurrency)
-    settings, form = replace(settings, packs=given_packs(pack)), output_form(format, as_json)
+    settings = replace(settings, packs=given_packs(pack), prompts=own_prompts(prompts))
+    form, lang = output_form(format, as_json), language(lang)
     if reference is None and (reference_model or reference_key_env):
         raise UsageError("--reference is missing", "name the genuine endpoint's URL with --reference, or leave out its other options")
     if targets is not None:
@@ -118,12 +131,12 @@ def audit(
 
         if base_url is not None or claim is not None or reference is not None:
             raise UsageError("--targets stands beside a BASE_URL, --claim or --reference", "put every endpoint into the file")
-        run_batch(targets, settings, dry_run, out, form)
+        run_batch(targets, settings, dry_run, out, form, lang)
     if base_url is None or claim is None:
         raise UsageError("BASE_URL or --claim is missing", "write `truename audit BASE_URL --claim MODEL`, or --targets FILE")
     target = make_target(base_url, model or claim, wire, api_key_env, header, header_env, query, body)
     beside = make_reference(reference, reference_model or target.model, "auto", reference_key_env, target) if reference else None
-    _run(target, wire == "auto", claim, family, settings, dry_run, out, form, beside)
+    _run(target, wire == "auto", claim, family, settings, dry_run, out, form, lang, beside)
 
 
 @app.command()
@@ -143,17 +156,19 @@ def identify(
     concurrency: Concurrency = 4,
     alpha: Alpha = 0.01,
     pack: Packs = None,
+    prompts: Prompts = None,
     seed: Seed = None,
     dry_run: DryRun = False,
     out: Out = None,
     as_json: AsJson = False,
     format: Format = "text",
+    lang: Lang = "en",
 ) -> None:
     """Say which model or vocabulary answers, without a claim. Exit 0 named, 3 unknown, 2 usage, 4 could not run."""
     target = make_target(base_url, model, wire, api_key_env, header, header_env, query, body)
     settings = make_settings(suite, seed, alpha, True, max_requests, max_tokens, timeout, concurrency)
-    settings = replace(settings, packs=given_packs(pack))
-    _run(target, wire == "auto", None, None, settings, dry_run, out, output_form(format, as_json))
+    settings = replace(settings, packs=given_packs(pack), prompts=own_prompts(prompts))
+    _run(target, wire == "auto", None, None, settings, dry_run, out, output_form(format, as_json), language(lang))
 
 
 @app.command()
@@ -164,25 +179,27 @@ def judge(
     pack: Packs = None,
     as_json: AsJson = False,
     format: Format = "text",
+    lang: Lang = "en",
 ) -> None:
     """Draw the conclusions again from a stored transcript, offline. Exit codes as for audit."""
     from verifier import auditing, options
     from verifier.references import named_by
     from verifier.transcript import Transcript
 
-    form = output_form(format, as_json)
+    form, lang = output_form(format, as_json), language(lang)
     stored, data = Transcript.load(transcript)
     packs = named_by(stored.header.packs, given_packs(pack))
     if note := auditing.other_digests(stored.header, packs):
         typer.echo(note, err=True)
     report = auditing.judge(stored, data, options.resolve_claim(claim, family), packs)
-    _print(report, form)
+    print_report(report, form, lang)
     raise typer.Exit(report.exit_code)
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="One folder per audit is written there.")] = Path("demo-reports"),
+    lang: Lang = "en",
 ) -> None:
     """Audit two real local models, one honest, one posing as others. No key, no network. Exit 0 when all three come out right."""
     from rich.console import Console
@@ -192,13 +209,16 @@ def demo(
 
     console = Console()
     right = True
-    for case, report in demonstration.run(out):
+    for case, report in demonstration.run(out, lang=language(lang)):
         console.rule(f"{case.weights} claimed as {case.claim}", align="left")
-        text.show(report, console)
+        text.show(report, console, lang)
         named = report.data["verdict"]["tokenizer"][0]["family"] if report.data["verdict"]["tokenizer"] else None
         right = right and (report.outcome, named) == (case.outcome, case.tokenizer)
     console.print(
-        f"\nReports are in {out}. Judge one again, offline: truename judge {out / demonstration.CASES[0].folder}", style="dim", markup=False
+        f"\nReports are in {out}. Judge one again, offline: truename judge {out / demonstration.CASES[0].folder}. "
+        f"Check them all: truename verify {out}",
+        style="dim",
+        markup=False,
     )
     raise typer.Exit(0 if right else 1)
 
@@ -212,6 +232,7 @@ def _run(
     dry_run: bool,
     out: Path | None,
     form: str,
+    lang: str,
     reference: Target | None = None,
 ) -> None:
     """Audit or plan, print, write, exit."""
@@ -223,37 +244,34 @@ def _run(
     resolved = options.resolve_claim(claim, family)
     settings = replace(settings, packs=for_claim(resolved, settings.packs))
     if dry_run:
-        _print_plan(target, settings, resolved, form)
+        _print_plan(target, settings, resolved, form, reference)
         return
     if resolved is not None and resolved.tokenizer is None:
         typer.echo(options.unknown_claim(resolved), err=True)
-    report = asyncio.run(auditing.audit_target(target, resolved, settings, _progress(), auto, reference))
+    if out is not None:
+        from verifier.publishing import ready
+
+        ready(out)
+    with failure_printed(form, lang, target, claim):
+        report = asyncio.run(auditing.audit_target(target, resolved, settings, _progress(), auto, reference))
     if out is not None:
         remember(settings.packs)
-        report.save(out)
-    _print(report, form)
+        report = report.save(out, lang)
+        say_if_no_page(out)
+    print_report(report, form, lang)
     raise typer.Exit(report.exit_code)
 
 
-def _print(report: Report, form: str) -> None:
-    if form == "json":
-        typer.echo(report.to_json(), nl=False)
-        return
-    from rich.console import Console
-
-    from verifier.report import comparison, text
-
-    (comparison if comparison.is_comparison(report) else text).show(report, Console())
-
-
-def _print_plan(target: Target, settings: Settings, claim: Claim | None, form: str) -> None:
-    from verifier.options import drawn_seed, request_limit
+def _print_plan(target: Target, settings: Settings, claim: Claim | None, form: str, reference: Target | None) -> None:
+    from verifier.auditing import make_header, probes_for
     from verifier.pricing import plan
     from verifier.report.plan import plan_json, plan_text
 
-    seed = drawn_seed(settings)
-    planned = plan(settings.suite, claim, seed, settings.alpha, request_limit(settings), target.wire, settings.packs)
-    typer.echo(json.dumps(plan_json(planned, seed), indent=2, ensure_ascii=False) if form == "json" else plan_text(planned, seed))
+    header = make_header(target, claim, settings.checked(), reference)
+    planned = plan(header, claim, probes_for(header, claim, settings.packs))
+    typer.echo(
+        json.dumps(plan_json(planned, header.seed), indent=2, ensure_ascii=False) if form == "json" else plan_text(planned, header.seed)
+    )
 
 
 def _progress() -> Progress:

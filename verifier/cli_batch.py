@@ -6,7 +6,6 @@ Takes the file and the settings, prints and writes, exits with the worst of the 
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,13 +16,11 @@ if TYPE_CHECKING:
     from verifier.options import Settings
 
 
-def run_batch(path: Path, settings: Settings, dry_run: bool, out: Path | None, form: str) -> NoReturn:
+def run_batch(path: Path, settings: Settings, dry_run: bool, out: Path | None, form: str, lang: str) -> NoReturn:
     """Audit every row of the file, or print its plan."""
-    from rich.console import Console
-
     from verifier import references
-    from verifier.batch import audit_batch
-    from verifier.report.batch import show
+    from verifier.batch import PAGE, audit_batch, folders
+    from verifier.cli_output import print_batch, say_if_no_page
     from verifier.report.text import plain
     from verifier.targets import read_targets
 
@@ -43,12 +40,17 @@ def run_batch(path: Path, settings: Settings, dry_run: bool, out: Path | None, f
         said = result.report.outcome if result.report is not None else str(result.error)
         typer.echo(plain(f"{told:4d} of {len(rows)}  {result.row.name}: {said}"), err=True)
 
+    if out is not None:
+        from verifier.publishing import ready
+
+        ready(out)
     batch = asyncio.run(audit_batch(rows, settings, done=done))
     if out is not None:
         references.remember(settings.packs)
-        batch.save(out)
-    if form == "json":
-        typer.echo(json.dumps(batch.to_json(), ensure_ascii=False, indent=2))
-    else:
-        show(batch, Console())
+        batch.save(out, lang)
+        for result, folder in zip(batch.results, folders(batch.results), strict=True):
+            if result.report is not None:
+                say_if_no_page(out / folder)
+        say_if_no_page(out, PAGE)
+    print_batch(batch, form, lang)
     raise typer.Exit(batch.exit_code)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -20,6 +19,7 @@ from verifier.cli_options import (
     DryRun,
     Format,
     KeyVariable,
+    Lang,
     MaxRequests,
     MaxTokens,
     NoEarlyStop,
@@ -27,10 +27,11 @@ from verifier.cli_options import (
     Seed,
     Timeout,
     WireName,
+    language,
     make_settings,
     make_target,
-    output_form,
 )
+from verifier.cli_output import failure_printed, output_form, print_report, say_if_no_page
 from verifier.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def compare(
     out: Out = None,
     as_json: AsJson = False,
     format: Format = "text",
+    lang: Lang = "en",
 ) -> None:
     """Do two endpoints serve the same thing? Exit 0 same, 1 different, 3 unknown, 2 usage, 4 could not run."""
     import asyncio
@@ -88,7 +90,7 @@ def compare(
     from probes.paired_process import TOLERANCE
     from verifier import comparing
 
-    form = output_form(format, as_json)
+    form, lang = output_form(format, as_json), language(lang)
     if tolerance is not None and not 0.0 <= tolerance < 1.0:
         raise UsageError(f"the tolerance {tolerance:g} is out of range", "give a total variation distance from 0 to below 1, such as 0.1")
     target = make_target(url_a, model, wire, api_key_env, None, None, None, None)
@@ -98,19 +100,18 @@ def compare(
         _print_plan(target, reference, settings, form)
         return
     auto = frozenset(side for side, named in (("target", wire), ("reference", reference_wire)) if named == "auto")
-    report = asyncio.run(
-        comparing.compare_targets(target, reference, settings, TOLERANCE if tolerance is None else tolerance, _progress(), auto)
-    )
     if out is not None:
-        report.save(out)
-    if form == "json":
-        typer.echo(report.to_json(), nl=False)
-    else:
-        from rich.console import Console
+        from verifier.publishing import ready
 
-        from verifier.report import comparison
-
-        comparison.show(report, Console())
+        ready(out)
+    with failure_printed(form, lang, target, None):
+        report = asyncio.run(
+            comparing.compare_targets(target, reference, settings, TOLERANCE if tolerance is None else tolerance, _progress(), auto)
+        )
+    if out is not None:
+        report = report.save(out, lang)
+        say_if_no_page(out)
+    print_report(report, form, lang)
     raise typer.Exit(report.exit_code)
 
 
@@ -119,19 +120,12 @@ def make_reference(base_url: str, model: str, wire: str, key_variable: str | Non
 
     The target's key goes to the reference only where both are one origin. Raises UsageError.
     """
-    from fingerprints.wire import Wire
-    from verifier.endpoint.detect import wire_by_url
     from verifier.options import named_wire
-    from verifier.target import Target
+    from verifier.pairing import reference_target
 
     if key_variable is not None and key_variable not in os.environ:
         raise UsageError(f"the variable {key_variable} is not set", "export it, or leave out --reference-key-env")
-    spoken = named_wire(wire)
-    parsed = Target.parse(base_url, model, wire=spoken or Wire.OPENAI)
-    own = urlsplit(parsed.base_url)[:2] == urlsplit(target.base_url)[:2]
-    key = os.environ[key_variable] if key_variable is not None else target.api_key if own else None
-    reference = Target.parse(base_url, model, wire=spoken or Wire.OPENAI, api_key=key)
-    return reference if spoken else reference.speaking(wire_by_url(reference) or Wire.OPENAI)
+    return reference_target(base_url, model, named_wire(wire), os.environ[key_variable] if key_variable else None, target)
 
 
 def _progress() -> Progress:
@@ -151,19 +145,16 @@ def _progress() -> Progress:
 
 
 def _print_plan(target: Target, reference: Target, settings: Settings, form: str) -> None:
-    """Every question of the comparison; nothing is sent."""
+    """Every question of the comparison, and what both endpoints would bill; nothing is sent."""
     import json
 
     from verifier import auditing
     from verifier.pairing import paired_probe
+    from verifier.pricing import plan
+    from verifier.report.plan import plan_json, plan_text
 
-    header = auditing.make_header(target, None, settings, reference)
-    probe = paired_probe(header)
-    asks = [ask for index in range(probe.pairs) for ask in probe.pair(index)][: header.max_requests]
-    if form == "json":
-        questions = [{"key": ask.key, "to": ask.to, "max_tokens": ask.max_tokens, "message": ask.messages[-1][1]} for ask in asks]
-        typer.echo(json.dumps({"seed": header.seed, "requests": len(asks), "questions": questions}, indent=2, ensure_ascii=False))
-        return
-    typer.echo(f"At most {len(asks)} requests, half to each endpoint. Nothing was sent. Seed {header.seed}.\n\npaired: {probe.goal}")
-    for ask in asks:
-        typer.echo(f"[{ask.key}] max_tokens {ask.max_tokens}\n    {ask.messages[-1][1]}")
+    header = auditing.make_header(target, None, settings.checked(), reference)
+    planned = plan(header, None, [paired_probe(header)])
+    typer.echo(
+        json.dumps(plan_json(planned, header.seed), indent=2, ensure_ascii=False) if form == "json" else plan_text(planned, header.seed)
+    )

@@ -50,9 +50,14 @@ NoEarlyStop = Annotated[bool, typer.Option("--no-early-stop", help="Ask the whol
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The same questions again.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; send nothing.")]
 Packs = Annotated[list[Path] | None, typer.Option("--pack", metavar="PATH", help="Extra reference packs; repeatable.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write report.json and transcript.jsonl.gz there.")]
+Prompts = Annotated[Path | None, typer.Option("--prompts", metavar="FILE", help='Own open questions: JSON lines {"id", "prompt"}.')]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write report, page, signature and transcript there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")]
-Format = Annotated[str, typer.Option("--format", metavar="text|json", help="Form of the report on stdout.")]
+Format = Annotated[
+    str, typer.Option("--format", metavar="text|json|markdown|junit|sarif", help="Form of the report on stdout; the last three are for CI.")
+]
+
+Lang = Annotated[str, typer.Option("--lang", metavar="en|ko", help="Language of the report's text and page.")]
 
 
 def make_target(
@@ -142,8 +147,17 @@ def given_packs(paths: list[Path] | None) -> tuple[Pack, ...]:
     return tuple(pack for path in paths for pack in pack_files.load(path).packs)
 
 
-def output_form(form: str, as_json: bool) -> str:
-    """What the report is printed as."""
-    if form not in ("text", "json"):
-        raise UsageError(f"there is no format {form!r}", "choose text or json")
-    return "json" if as_json else form
+def own_prompts(path: Path | None) -> tuple[tuple[str, str], ...]:
+    """The user's own open questions; none without a file."""
+    if path is None:
+        return ()
+    from verifier.own_prompts import read_prompts
+
+    return read_prompts(path)
+
+
+def language(lang: str) -> str:
+    """The language of the report. Raises UsageError for one that there are no texts in."""
+    from verifier.report.texts import texts
+
+    return texts(lang).lang

@@ -14,6 +14,7 @@ from pathlib import Path
 from verifier import local
 from verifier.auditing import audit
 from verifier.options import Settings
+from verifier.publishing import ready
 from verifier.report.model import Report
 
 
@@ -35,13 +36,15 @@ CASES = (
 )
 
 
-def run(out: Path | None = None, seed: int | None = None) -> Iterator[tuple[Case, Report]]:
+def run(out: Path | None = None, seed: int | None = None, lang: str = "en") -> Iterator[tuple[Case, Report]]:
     """Run the cases in order; each report is written to `out/<case>` where `out` is given. Raises CannotRunError."""
+    if out is not None:
+        ready(out)
     with tempfile.TemporaryDirectory(prefix="truename-demo-") as scratch:
         for name in dict.fromkeys(case.weights for case in CASES):
             with local.serve(local.weights(name, Path(scratch)), name) as base_url:
                 for case in (case for case in CASES if case.weights == name):
                     report = audit(base_url, case.claim, settings=Settings(suite="quick", seed=seed))
                     if out is not None:
-                        report.save(out / case.folder)
+                        report = report.save(out / case.folder, lang)
                     yield case, report

@@ -6,6 +6,7 @@ prepared before the ledger's line is written, and files appear only after it: no
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from verifier.errors import CannotRunError
+from verifier.badge import FILE as BADGE
+from verifier.errors import CannotRunError, TruenameError
 from verifier.key_store import KeyStore
 from verifier.ledger import Entry, Ledger, next_entry
 from verifier.report.html import render_html
@@ -24,6 +26,7 @@ from verifier.signing import ENVELOPE, PAGE, REPORT, TRANSCRIPT, Signer, sign
 from verifier.timestamp import STAMP
 from verifier.transcript import digest
 
+_LOG = logging.getLogger(__name__)
 _WRITABLE = "give --out a folder that can be written"
 
 
@@ -39,12 +42,19 @@ class Published:
 def sealed(report: Report, last: Entry | None, signer: Signer, now: datetime, lang: str = "en") -> Published:
     """Sign a report that follows the ledger's entry `last`. Writes nothing: whoever keeps the ledger must hold it meanwhile.
 
-    `now` is in UTC, the page in `lang`. Raises UsageError for a language that there is none for.
+    `now` is in UTC, the page in `lang`. A report whose page cannot be drawn is sealed without one: what was paid for is the transcript
+    and what follows from it. Raises UsageError for a language that there is none for.
     """
     digests = {**report.data["digests"], "previous": last.report if last else None}
     final = replace(report, data={**report.data, "digests": digests})
-    files = {REPORT: final.to_bytes(), TRANSCRIPT: final.transcript, PAGE: render_html(final, lang=lang)}
-    files[ENVELOPE] = sign(final, files[PAGE], signer)
+    files = {REPORT: final.to_bytes(), TRANSCRIPT: final.transcript}
+    try:
+        files[PAGE] = render_html(final, lang=lang)
+    except TruenameError:
+        raise
+    except Exception:
+        _LOG.info("the page of report %s cannot be drawn", final.data["id"], exc_info=True)
+    files[ENVELOPE] = sign(final, files.get(PAGE), signer)
     return Published(final, files, next_entry(last, digest(files[REPORT]), signer, now))
 
 
@@ -114,9 +124,10 @@ class _Staged:
         return self
 
     def appear(self) -> None:
-        """Move each into its place, the envelope last, and take away the time stamp of an earlier one. Raises CannotRunError."""
+        """Move each into its place, the envelope last, and take away what belongs to an earlier report. Raises CannotRunError."""
         try:
-            (self._folder / STAMP).unlink(missing_ok=True)
+            for name in {STAMP, PAGE, BADGE} - self._waiting.keys():
+                (self._folder / name).unlink(missing_ok=True)
             for name, temporary in self._waiting.items():
                 temporary.replace(self._folder / name)
         except OSError as error:

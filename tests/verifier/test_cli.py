@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,8 +127,35 @@ def test_a_body_file_must_hold_an_object(capsys: pytest.CaptureFixture[str], tmp
     assert run(capsys, "audit", DEAD, "--claim", "gpt-4o", "--body", str(tmp_path / "none.json"))[0] == 4
 
 
-def test_debug_raises_instead_of_printing() -> None:
-    from verifier.errors import CannotRunError
+def test_debug_adds_the_traceback_and_keeps_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "--debug", "audit", DEAD, "--claim", "gpt-4o")
+    assert code == 4 and "Traceback" in err and "unreachable" in err.splitlines()[-1]
 
-    with pytest.raises(CannotRunError):
-        main(["--debug", "audit", DEAD, "--claim", "gpt-4o"])
+
+@pytest.mark.parametrize("debug", [(), ("--debug",)])
+def test_a_bug_of_ours_is_exit_4_and_never_reads_as_an_accusation(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path, debug: tuple[str, ...]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("sk-canary-in-an-unexpected-message")
+
+    monkeypatch.setattr("verifier.auditing.judge", broken)
+    code, out, err = run(capsys, *debug, "judge", str(folder))
+    last = err.splitlines()[-1]
+    assert code == 4 and out == ""
+    assert last.startswith("truename: unexpected error (ZeroDivisionError in test_cli.py:") and "canary" not in last
+    assert ("Traceback" in err) == bool(debug) and ("--debug" in last) != bool(debug)
+
+
+def test_a_reader_that_closes_the_pipe_is_exit_4(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """typer would end with 1, which is the code of an accusation."""
+
+    def closed(*_: object, **__: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("verifier.auditing.judge", closed)
+    streams = sys.stdout, sys.stderr
+    try:
+        assert run(capsys, "judge", str(folder))[0] == 4
+    finally:
+        sys.stdout, sys.stderr = streams

@@ -6,6 +6,7 @@ characters become signs, line breaks become spaces, and nothing is longer than a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 2_000
 """Characters of one sentence that are shown; ours are far shorter."""
+_SPACES = re.compile(r"[ \t\r\n]+")
 WORST = (1, 4, 3, 0)
 """Exit codes, the worst first, as the contract orders them for many endpoints."""
 
@@ -75,10 +77,8 @@ def of_report(report: Report) -> Cases:
     return Cases((Case(origin, origin, str(data["target"]["model"]), claim, report),))
 
 
-def of_batch(batch: Batch) -> Cases:
-    """A batch's rows."""
-    from verifier.batch import folders
-
+def of_batch(batch: Batch, folders: Sequence[str]) -> Cases:
+    """A batch's rows, and the folder of each."""
     rows = tuple(
         Case(
             name=result.row.name,
@@ -89,7 +89,7 @@ def of_batch(batch: Batch) -> Cases:
             error=str(result.error or ""),
             folder=folder,
         )
-        for result, folder in zip(batch.results, folders(batch.results), strict=True)
+        for result, folder in zip(batch.results, folders, strict=True)
     )
     return Cases(rows, (batch.alpha, batch.row_alpha))
 
@@ -125,7 +125,7 @@ def _of_row(row: dict[str, Any], folder: Path) -> Case:
 
 def one_line(text: object) -> str:
     """`text` on one line, with every hidden character shown as a sign, cut where it is longer than any sentence of ours."""
-    joined = visible(" ".join(str(text).split()))
+    joined = visible(_SPACES.sub(" ", str(text)).strip(" "))
     return joined if len(joined) <= LONGEST_TEXT else joined[:LONGEST_TEXT] + " …"
 
 

@@ -69,7 +69,7 @@ def _lines(case: Case, t: Texts) -> list[str]:
     silent = untested(case, t)
     if silent:
         lines.append(t("text.clean"))
-        lines += [f"- {t('page.tested_no')} · {name}: {why}" for name, why in silent]
+        lines += [f"- {t('batch.untested')} · {name}: {why}" for name, why in silent]
     lines += [f"! {each['code']} ({each['strength']}): {t.finding(str(each['code']), str(each['text'])).text}" for each in data["findings"]]
     lines += [each for each in (lineage(data, t),) if each]
     lines.append(t("text.next", next=told.next))

@@ -68,7 +68,7 @@ def _cells(case: Case, t: Texts) -> list[str]:
         inert(verdict["tokenizer"][0]["family"] if verdict["tokenizer"] else "–"),
         weight(float(verdict["e_value"])),
         str(data["cost"]["requests"]),
-        inert(", ".join(str(finding["code"]) for finding in data["findings"]) or "–"),
+        inert(", ".join(dict.fromkeys(str(finding["code"]) for finding in data["findings"])) or "–"),
         t("batch.untested_n", n=len(told.untested), of=len(told.untested) + told.tested),
     ]
 
@@ -83,8 +83,9 @@ def _details(case: Case, t: Texts, heading: str) -> list[str]:
     if case.report is None:
         return [f"{heading} {mark} {t('batch.failed')}", "", f"{inert(case.origin)}: {inert(case.error)}"]
     data, told = case.data, said(case, t)
+    place = data["target"]["origin"] if case.name == case.origin else f"{case.name} · {case.origin}"
     asked = t("page.model", model=data["target"]["model"], wire=data["target"]["wire"])
-    lines = [f"{heading} {mark} {inert(told.headline)}", "", f"{inert(data['target']['origin'])} · {inert(asked)}", ""]
+    lines = [f"{heading} {mark} {inert(told.headline)}", "", f"{inert(place)} · {inert(asked)}", ""]
     if data.get("reference"):
         lines += [f"{t('page.reference')}: {inert(data['reference']['origin'])} · {inert(data['reference']['model'])}", ""]
     lines += [inert(told.meaning), "", f"**{t('page.sure')}.** {inert(told.certainty)}", ""]

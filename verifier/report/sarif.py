@@ -1,8 +1,9 @@
 """SARIF 2.1.0 (OASIS) for code-scanning systems: one run, one result per endpoint and rule.
 
-Takes Cases, gives the document. The verdict, each reason and each finding is a result under a rule of its own. Level `error` is kept for
-what an *inconsistent* verdict rests on; what was not tested or not decided is `open`, which is neither a pass nor a failure. A location
-names the endpoint's origin and the report's file: never a path of the endpoint, a query or a key.
+Takes Cases, gives the document. Verdict, reasons and findings are results under rules of their own. Level `error` is kept for what an
+*inconsistent* verdict rests on; what was not tested or not decided is `open`, neither a pass nor a failure. What matches the claim is a
+notification and no result: code-scanning systems show every result as an alert. A location names the endpoint's origin and the report's
+file: never a path of the endpoint, a query or a key.
 """
 
 from __future__ import annotations
@@ -41,10 +42,7 @@ def render_sarif(cases: Cases) -> str:
     results = [result for case in cases.rows if case.report is not None for result in _results(case, index)]
     failed = [case for case in cases.rows if case.report is None]
     invocation: JSON = {"executionSuccessful": not failed, "exitCode": cases.exit_code}
-    if failed:
-        invocation["toolExecutionNotifications"] = [
-            {"level": "error", "message": _message(f"{case.name}: {case.error}"), "locations": [_location(case)]} for case in failed
-        ]
+    invocation["toolExecutionNotifications"] = [_notification(case) for case in cases.rows if case.exit_code in (0, 4)]
     run: JSON = {
         "tool": {"driver": {"name": "Truename", "semanticVersion": VERSION, "rules": rules}},
         "automationDetails": {"id": "truename/"},
@@ -88,12 +86,19 @@ def _results(case: Case, index: Mapping[str, int]) -> list[JSON]:
     found = {f"verdict/{verdict['outcome']}": ([head], *_verdict(str(verdict["outcome"])))}
     for group, entries in (("reason", verdict["reasons"]), ("finding", case.data["findings"])):
         for entry in entries:
-            code = str(entry["code"])
+            code = one_line(entry["code"])
             kind, level = _reason(code, accused) if group == "reason" else _finding(str(entry["strength"]), accused)
             sentences, before, strongest = found.setdefault(f"{group}/{code}", ([], kind, level))
             sentences.append(str(entry["text"]))
             found[f"{group}/{code}"] = (sentences, before, min(strongest, level, key=_LEVELS.index))
-    return [_result(case, rule, index, *what) for rule, what in found.items()]
+    return [_result(case, rule, index, *what) for rule, what in found.items() if what[1] != "pass"]
+
+
+def _notification(case: Case) -> JSON:
+    """An endpoint that passed, or that could not be audited."""
+    passed = case.report is not None
+    text = said(case, texts("en")).headline if passed else case.error
+    return {"level": "note" if passed else "error", "message": _message(f"{case.name}: {text}"), "locations": [_location(case)]}
 
 
 def _verdict(outcome: str) -> tuple[str, str]:
