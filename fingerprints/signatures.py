@@ -11,7 +11,10 @@ from importlib import resources
 
 from fingerprints import accounting, catalog, surface, tokenizers
 
-TABLES = ("words.toml", "choice_questions.toml", "open_questions.toml", "same_prompt.npz")
+TABLES = (
+    *("words.toml", "choice_questions.toml", "open_questions.toml", "knowledge_questions.toml", "same_prompt.npz"),
+    *("style.npz", "style_words.txt", "style_questions.toml"),
+)
 """Tables of questions that no module's own digest covers."""
 
 

@@ -30,13 +30,17 @@ class Plan:
     protocol_asks: int = 6
     choice_answers: int = 20
     style_answers: int = 10
-    identity_asks: int = 12
+    style_alone_answers: int = 12
+    knowledge_answers: int = 30
+    identity_asks: int = 8
     wire: str = "openai"
     alpha: float = 0.01
     least_limit: int = 1
     """Smallest token limit that the wire lets an ask set: cuts are planned at or above it."""
     packs: tuple[Pack, ...] = ()
     """References for behaviour; questions whose text was not fetched are not asked."""
+    prompts: tuple[tuple[str, str], ...] = ()
+    """Open questions of the user's own, (id, text) pairs."""
     today: date | None = None
     """Day of the audit: references that have expired do not accuse. None expires nothing."""
 

@@ -29,18 +29,21 @@ from probes import (
     protocol,
     protocol_limits,
     stream,
+    style_alone,
     truncation,
     usage,
 )
 from probes.bias import BiasProbe
 from probes.choice import ChoiceProbe
 from probes.identity import IdentityProbe
+from probes.knowledge import KnowledgeProbe
 from probes.logprobs import LogprobsProbe
 from probes.plan import Plan
 from probes.probe import Probe
 from probes.protocol import ProtocolProbe
 from probes.stream import StreamProbe
 from probes.style import StyleProbe
+from probes.style_alone import StyleAloneProbe
 from probes.surface import SurfaceProbe
 from probes.truncation import TruncationProbe
 from probes.usage import UsageProbe
@@ -59,6 +62,8 @@ class Suite:
     bias_trials: int
     choice_answers: int
     style_answers: int
+    style_alone_answers: int
+    knowledge_answers: int
     identity_asks: int
     protocol_asks: int
     enough_share: float
@@ -82,6 +87,8 @@ SUITES = {
             bias_trials=0,
             choice_answers=0,
             style_answers=0,
+            style_alone_answers=0,
+            knowledge_answers=0,
             identity_asks=0,
             protocol_asks=0,
             enough_share=0.5,
@@ -96,7 +103,9 @@ SUITES = {
             bias_trials=2,
             choice_answers=20,
             style_answers=10,
-            identity_asks=0,
+            style_alone_answers=0,
+            knowledge_answers=0,
+            identity_asks=8,
             protocol_asks=6,
             enough_share=0.5,
         ),
@@ -110,7 +119,9 @@ SUITES = {
             bias_trials=4,
             choice_answers=100,
             style_answers=20,
-            identity_asks=30,
+            style_alone_answers=16,
+            knowledge_answers=30,
+            identity_asks=36,
             protocol_asks=12,
             enough_share=0.05,
         ),
@@ -130,10 +141,12 @@ def build(
     wire: str = Wire.OPENAI,
     packs: Sequence[Pack] = (),
     today: date | None = None,
+    prompts: Sequence[tuple[str, str]] = (),
 ) -> tuple[Probe, ...]:
     """The suite's probes in the order in which they ask, for an endpoint that speaks `wire`.
 
     `packs` are references for behaviour; those that have expired by `today`, the day of the audit, do not accuse.
+    `prompts` are (id, text) pairs of open questions of the user's own.
     """
     plan = Plan(
         seed=seed,
@@ -147,6 +160,9 @@ def build(
         bias_trials=suite.bias_trials if Wire(wire) is Wire.OPENAI else 0,  # no other wire has logit_bias
         choice_answers=suite.choice_answers,
         style_answers=suite.style_answers,
+        style_alone_answers=suite.style_alone_answers,
+        prompts=tuple(prompts),
+        knowledge_answers=suite.knowledge_answers,
         identity_asks=suite.identity_asks,
         protocol_asks=suite.protocol_asks,
         wire=wire,
@@ -161,6 +177,8 @@ def build(
         BiasProbe(plan),
         ChoiceProbe(plan),
         StyleProbe(plan),
+        StyleAloneProbe(plan),
+        KnowledgeProbe(plan),
         IdentityProbe(plan),
         SurfaceProbe(plan),
         ProtocolProbe(plan),  # the last: it ends with what may crash a server
@@ -197,18 +215,21 @@ def digest(suite: Suite) -> str:
             bias.STRAY,
         ],
         "paired": paired.decisive(),
+        "style-alone": [style_alone.ROUND, style_alone.LEAST_ANSWERS, style_alone.OWN_TOKENS, style_alone.OWN_TEMPERATURE],
         "identity": [
             identity.DEEP_ASKS,
-            identity.FIRST_REPORTS,
             identity.REPORT_TOKENS,
             identity.CONFIRMING,
-            identity.FIRST_PART,
+            identity.PART,
             identity.DISGUISED_TOKENS,
             identity_copies.LEVEL,
             identity_copies.SUSPECTS,
             identity_copies.CUT_SUSPECTS,
             identity_copies.WORTH_CONFIRMING,
             identity_copies.COPIED,
+            identity_copies.LEAST_FRESH,
+            identity_copies.DROPPED_ODDS,
+            identity_copies.MISCOPIED,
             identity_strings.SLOTS,
             identity_strings.SCREENED,
             identity_strings.LATIN_TOKENS,

@@ -149,6 +149,8 @@ def _leaves(vocabularies: set[str], behaviour: Sequence[Evidence]) -> dict[tuple
     """
     models: dict[str, list[str]] = {}
     for name in sorted({name for e in behaviour if e.block is not Block.SURFACE for name in e.log_likelihood} - {"unknown"}):
+        if name.endswith(ANOTHER):
+            continue  # all models of a family together: its own leaf asks for it
         found = catalog.find(name)
         models.setdefault(found.family if found else name, []).append(name)
     known = [family for family, vocabulary in catalog.families().items() if vocabulary in vocabularies]

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from fingerprints import signatures
@@ -22,12 +23,14 @@ from probes.paired import PAIRS
 from probes.paired_process import TOLERANCE
 from probes.probe import Ask, Block, Evidence, Probe, Reply
 from verifier import outages
+from verifier.accumulation import accumulated
 from verifier.decide import Verdict, decide, in_batch
-from verifier.errors import CannotRunError
+from verifier.errors import CannotRunError, UsageError
 from verifier.multiple import Carried
 from verifier.options import Settings, drawn_seed, named_wire, request_limit, resolve_claim, sent_model
 from verifier.references import as_asked, for_claim, named_by
 from verifier.report.model import Report, build
+from verifier.surroundings import Surroundings, Think, at_once, of_command_line
 from verifier.transcript import Digests, Header, Transcript
 from verifier.version import VERSION
 
@@ -66,17 +69,35 @@ async def audit_async(
     model: str | None = None,
     api_key: str | None = None,
     wire: str = "auto",
+    reference: str | None = None,
+    reference_model: str | None = None,
+    reference_api_key: str | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Audit an endpoint against a claimed model; without a claim, identify it. Raises TruenameError where it cannot run."""
+    """Audit an endpoint against a claimed model; without a claim, identify it. Raises TruenameError where it cannot run.
+
+    `reference` is the base URL of a live genuine endpoint that is asked the same paired questions, as `reference_model` (by default the
+    target's); without a claim that is a comparison of the two, of which only the suite deep can say that they are the same. Its key is
+    `reference_api_key`; the target's goes to it only where both are one origin.
+    """
     from verifier.target import Target
 
+    if reference is None and (reference_model or reference_api_key):
+        raise UsageError("the reference is missing", "name the genuine endpoint's URL as reference, or leave out its model and key")
     spoken = named_wire(wire)
     target = Target.parse(base_url, sent_model(model, claim), wire=spoken or Wire.OPENAI, api_key=api_key)
     resolved, settings = resolve_claim(claim, family), settings or Settings()
     settings = replace(settings, packs=for_claim(resolved, settings.packs))
-    return await audit_target(target, resolved, settings, progress, auto=spoken is None)
+    if reference is None:
+        return await audit_target(target, resolved, settings, progress, auto=spoken is None)
+    from verifier.comparing import compare_targets
+    from verifier.pairing import reference_target
+
+    beside = reference_target(reference, reference_model or target.model, None, reference_api_key, target)
+    if resolved is None:
+        return await compare_targets(target, beside, settings, progress=progress, auto={"reference", *(() if spoken else ("target",))})
+    return await audit_target(target, resolved, settings, progress, spoken is None, beside)
 
 
 def audit(
@@ -87,12 +108,27 @@ def audit(
     model: str | None = None,
     api_key: str | None = None,
     wire: str = "auto",
+    reference: str | None = None,
+    reference_model: str | None = None,
+    reference_api_key: str | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """`audit_async` for callers without an event loop."""
     return asyncio.run(
-        audit_async(base_url, claim, family=family, model=model, api_key=api_key, wire=wire, settings=settings, progress=progress)
+        audit_async(
+            base_url,
+            claim,
+            family=family,
+            model=model,
+            api_key=api_key,
+            wire=wire,
+            reference=reference,
+            reference_model=reference_model,
+            reference_api_key=reference_api_key,
+            settings=settings,
+            progress=progress,
+        )
     )
 
 
@@ -113,55 +149,58 @@ async def audit_target(
     progress: Progress | None = None,
     auto: bool = False,
     reference: Target | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Report:
-    """Audit a parsed target; with `auto`, on the wire that it turns out to speak.
+    """Audit a parsed target; with `auto`, on the wire that it turns out to speak. Without `surroundings`, as the command line does.
 
     The URL decides where it names a vendor's API; else OpenAI chat, the commonest, is tried at no extra cost, and only an
     endpoint that answers none of it is asked what it speaks. A live `reference`, on the wire that it names, joins the paired test.
     """
+    around = surroundings or of_command_line()
     if not auto:
-        return await _audit(target, claim, settings, progress, reference)
+        return await _audit(target, claim, settings, progress, reference, around)
     from verifier.endpoint.detect import detect_wire, wire_by_url
-    from verifier.endpoint.guard import cli_policy
     from verifier.endpoint.limits import Limits
 
     if wire := wire_by_url(target):
-        return await _audit(target.speaking(wire), claim, settings, progress, reference)
+        return await _audit(target.speaking(wire), claim, settings, progress, reference, around)
     try:
-        return await _audit(target.speaking(Wire.OPENAI), claim, settings, progress, reference)
+        return await _audit(target.speaking(Wire.OPENAI), claim, settings, progress, reference, around)
     except NothingAnsweredError as error:
         if error.kind not in ANOTHER_WIRE:
             raise
         try:
-            spoken = await detect_wire(target, Limits(timeout_s=settings.timeout_s), cli_policy())
+            spoken = await detect_wire(target, Limits(timeout_s=settings.timeout_s), around.policy)
         except CannotRunError:
             raise error from None
         if spoken is Wire.OPENAI:
             raise
-    return await _audit(target.speaking(spoken), claim, settings, progress, reference)
+    return await _audit(target.speaking(spoken), claim, settings, progress, reference, around)
 
 
-async def _audit(target: Target, claim: Claim | None, settings: Settings, progress: Progress | None, reference: Target | None) -> Report:
+async def _audit(
+    target: Target, claim: Claim | None, settings: Settings, progress: Progress | None, reference: Target | None, around: Surroundings
+) -> Report:
     """Audit a parsed target: the loop of rounds, stopped as soon as the decision stands, then `judge` on the transcript."""
     from verifier.endpoint.client import EndpointClient, Limits
-    from verifier.endpoint.guard import cli_policy
     from verifier.pairing import AskBoth
 
-    settings = settings.checked()
-    header = make_header(target, claim, settings, reference)
+    settings, policy, think = settings.checked(), around.policy, around.think
+    header = await think(lambda: make_header(target, claim, settings, reference))
     limits = Limits(
         timeout_s=settings.timeout_s, max_requests=header.max_requests, max_tokens=settings.max_tokens, concurrency=settings.concurrency
     )
     tell: Callable[[Reply], None] | None = (lambda reply: progress(reply, None)) if progress else None
-    alone = EndpointClient(target, limits, cli_policy(), on_reply=tell)
-    async with alone if reference is None else AskBoth(target, reference, limits, cli_policy(), tell) as client:
-        replies, stopped_early = await interrogate(client.ask_all, probes_for(header, claim, settings.packs), header, progress)
+    alone = EndpointClient(target, limits, policy, on_reply=tell)
+    async with alone if reference is None else AskBoth(target, reference, limits, policy, tell) as client:
+        probes = await think(lambda: probes_for(header, claim, settings.packs))
+        replies, stopped_early = await interrogate(client.ask_all, probes, header, progress, think)
     transcript = Transcript(header, tuple(replies), stopped_early)
-    return conclude(transcript, transcript.to_bytes(), packs=settings.packs)
+    return await think(lambda: conclude(transcript, transcript.to_bytes(), packs=settings.packs))
 
 
 async def interrogate(
-    ask_all: AskAll, probes: Sequence[Probe], header: Header, progress: Progress | None = None
+    ask_all: AskAll, probes: Sequence[Probe], header: Header, progress: Progress | None = None, think: Think = at_once
 ) -> tuple[list[Reply], bool]:
     """Run the probes in order, round by round. Gives the replies and whether the decision ended the audit early.
 
@@ -172,7 +211,7 @@ async def interrogate(
     carried = carried_by(header)
     for probe in probes:
         asked = False
-        while asks := probe.next_round(read_by(probe, replies)):
+        while asks := await think(partial(probe.next_round, read_by(probe, replies))):
             settled = verdict is not None and suites.SUITES[header.suite].settled_by(verdict.excludes_share)
             # Who names a reference wants it compared, and limits are worth knowing of an honest endpoint too.
             if asked and settled and header.early_stop and probe.name != "paired" and probe.block is not Block.SURFACE:
@@ -182,7 +221,7 @@ async def interrogate(
             replies.extend(answered)
             if not any(reply.ok for reply in replies):
                 raise could_not_run(replies, header.target["origin"])
-            verdict = decide([p.read(read_by(p, replies)) for p in probes], header.claim, header.alpha, carried=carried)
+            verdict = await think(partial(_so_far, probes, tuple(replies), header, carried))
             if progress and replies:
                 progress(replies[-1], verdict)
             if verdict.outcome == "inconsistent" and header.early_stop:
@@ -190,6 +229,10 @@ async def interrogate(
             if len(answered) < len(asks):
                 return replies, False  # the budget is spent
     return replies, False
+
+
+def _so_far(probes: Sequence[Probe], replies: Sequence[Reply], header: Header, carried: Carried | None) -> Verdict:
+    return decide([probe.read(read_by(probe, replies)) for probe in probes], header.claim, header.alpha, carried=carried)
 
 
 def could_not_run(replies: Sequence[Reply], origin: str) -> NothingAnsweredError:
@@ -228,13 +271,14 @@ def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None, pa
     verdict = decide(evidence, judged, header.alpha, outages.findings(transcript.replies), carried)
     if header.batch and verdict.outcome == "inconclusive":
         verdict = in_batch(verdict, decide(evidence, judged, header.batch["alpha"], carried=carried), int(header.batch["endpoints"]))
-    return build(transcript, data, evidence, verdict, judged)
+    return build(transcript, data, evidence, verdict, judged, accumulated(probes, transcript.replies))
 
 
 def probes_for(header: Header, claim: Claim | None, packs: Sequence[Pack] = ()) -> tuple[Probe, ...]:
     """The probes of an audit with this header, judged against `claim`: the suite's, then the paired test where there is a reference."""
     today = date.fromisoformat(header.started[:10])
-    probes = suites.build(suites.SUITES[header.suite], claim, header.seed, header.alpha, header.target["wire"], packs, today)
+    chosen = suites.SUITES[header.suite]
+    probes = suites.build(chosen, claim, header.seed, header.alpha, header.target["wire"], packs, today, header.prompts)
     if header.reference is None:
         return probes
     from verifier.pairing import paired_probe
@@ -261,6 +305,7 @@ def make_header(
         digests=current_digests(chosen, settings.packs),
         packs=tuple(pack.digest for pack in settings.packs),
         carried=asdict(settings.carried) if settings.carried else None,
+        prompts=settings.prompts,
         reference={"origin": reference.origin, "model": reference.model, "wire": str(reference.wire)} if reference else None,
         paired={"tolerance": tolerance, "pairs": float(PAIRS[chosen.name])} if reference else None,
     )

@@ -13,6 +13,7 @@ from fingerprints.catalog import Claim
 from fingerprints.packs import Pack
 from fingerprints.wire import Wire
 from probes import suite as suites
+from verifier.canonical import LARGEST_INTEGER
 from verifier.errors import UsageError
 from verifier.multiple import Carried
 
@@ -36,6 +37,8 @@ class Settings:
     concurrency: int = 4
     packs: tuple[Pack, ...] = ()
     """Reference packs that speak about the claim (verifier.references.for_claim), with the texts that were fetched."""
+    prompts: tuple[tuple[str, str], ...] = ()
+    """Open questions of the user's own, (id, prompt) pairs (verifier.own_prompts)."""
     carried: Carried | None = None
     """Where earlier audits of the same endpoint and claim count: the last report's state."""
 
@@ -49,8 +52,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name} must be positive", "give a number above 0, or leave it out")
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise UsageError("the seed is out of range", "give a whole number from 0 to 2^63 - 1")
+        if self.seed is not None and not 0 <= self.seed <= LARGEST_INTEGER:
+            raise UsageError("the seed is out of range", "give a whole number from 0 to 2^53 - 1")
         return self
 
 

@@ -24,11 +24,13 @@ _SAYS = {
     "choice": "The free choices",
     "paired": "The answers beside those of the reference endpoint",
     "style": "The answers to open questions with references",
+    "style-alone": "The answers to open questions without references",
     "knowledge": "The answers to knowledge questions",
     "surface": "Vendors' marks",
     "identity": "Self-reports",
     "protocol": "Error shapes and limits",
 }
+"""What a reason calls a channel: its text begins with this, so that a reader finds the channel among the report's blocks."""
 _CODE = {
     "usage": "counts",
     "truncation": "cuts",
@@ -40,6 +42,7 @@ _CODE = {
     "style": "style",
     "knowledge": "knowledge",
 }
+"""First half of the codes `…-match` and `…-contradict`, per channel."""
 LEANING = math.log(3.0)
 """Log e-value from which a behaviour channel is said to stand against a claim, and stands in the way of clearing it: an honest
 endpoint's e-value exceeds it in at most one audit of three. Tokenizer channels of an honest endpoint stay below 1, so for them any

@@ -29,7 +29,7 @@ MAX_BYTES = 64_000_000
 """Largest uncompressed transcript that is read; a deep audit's is about 2 MB."""
 
 
-OPTIONAL = frozenset({"packs", "batch", "carried", "reference", "paired"})
+OPTIONAL = frozenset({"packs", "batch", "carried", "reference", "paired", "prompts"})
 """Header fields that are written only where they are set."""
 
 
@@ -70,6 +70,8 @@ class Header:
     """Where a live reference was asked beside the target: its origin, model, wire."""
     paired: Mapping[str, float] | None = None
     """With a reference: {"tolerance": total variation allowed, "pairs": most pairs asked} (probes/paired.py)."""
+    prompts: tuple[tuple[str, str], ...] = ()
+    """The user's own open questions, (id, prompt) pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ class Transcript:
             stopped_early = bool(first.pop("stopped_early"))
             claim = None if first["claim"] is None else Claim(**first["claim"])
             packs = tuple(str(each) for each in first.get("packs", ()))
-            header = Header(**{**first, "claim": claim, "digests": Digests(**first["digests"]), "packs": packs})
+            prompts = tuple((str(name), str(prompt)) for name, prompt in first.get("prompts", ()))
+            header = Header(**{**first, "claim": claim, "digests": Digests(**first["digests"]), "packs": packs, "prompts": prompts})
             if header.suite not in SUITES or header.target["wire"] not in list(Wire) or not 0 < header.alpha < 1 or not _comparable(header):
                 raise ValueError("settings that no audit has")
             date.fromisoformat(header.started[:10])
