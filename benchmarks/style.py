@@ -39,35 +39,54 @@ from fingerprints.same_prompt_features import LEAST_CHARACTERS, traits
 from fingerprints.same_prompt_pack import projected
 from fingerprints.same_prompt_references import near
 
+SAME_PROMPT = "misguided_attention"
 SIZES = (1, 5, 10, 20)
 _BINS = 10
 _MISSED = 0.5
 """Share of an unseen version's audits that name its family, below which it is listed."""
 _SPEED_ANSWERS = 300
+_SAME_PROMPT_FIELDS = (
+    *("same_prompt", "unknown_detected_at_5pct", "unknown_detected_as_shipped", "known_called_unknown", "ece"),
+    *("held_out_half", "baselines", "against_claim", "answers_per_second", "models", "questions"),
+)
 
 
 def run(data: Path | None, seed: int = 0, limit: int | None = None) -> dict[str, Any]:
-    """The fields of the contract under `same_prompt` and beside it; `limit` keeps that many questions of misguided_attention.
+    """The fields of the contract; `limit` keeps that many questions of misguided_attention.
 
-    Raises FileNotFoundError without misguided_attention; further rows need their corpora and are None without."""
+    Each part needs its corpora: without misguided_attention `same_prompt` and what belongs to it are None. Raises FileNotFoundError
+    where the folder holds no corpus at all."""
     if data is None:
-        raise FileNotFoundError(errno.ENOENT, "no --data", "misguided_attention.jsonl.gz")
+        raise FileNotFoundError(errno.ENOENT, "no --data", f"{SAME_PROMPT}.jsonl.gz")
     rng = np.random.default_rng(seed)
-    table = read_table(data, "misguided_attention", PACKS["misguided-attention"]["dimensions"], projected, _first(data, limit))
+    result = _same_prompt(data, limit, rng) if (data / f"{SAME_PROMPT}.jsonl.gz").is_file() else dict.fromkeys(_SAME_PROMPT_FIELDS)
+    result["korean"] = {"logickor_settings": _corpus(data, "logickor_ko", rng), "arena_hard_ko": _corpus(data, "arena_hard_ko", rng)}
+    return result | run_transfer(data, seed, limit)
+
+
+def _same_prompt(data: Path, limit: int | None, rng: np.random.Generator) -> dict[str, Any]:
+    table = read_table(data, SAME_PROMPT, PACKS["misguided-attention"]["dimensions"], projected, _first(data, limit))
     every, held = np.ones(len(table.questions), bool), ~developed(table.questions)
     known, versions, families = list(known_comparisons(table)), list(unseen_versions(table)), list(unseen_families(table))
     result = _rows(table, known, versions, families, every, rng)
     result["held_out_half"] = _rows(table, known, versions, families, held, rng)
     result["baselines"] = _baselines(data, table, known, _first(data, limit), rng)
     result["against_claim"] = against(table, known, held, rng) | {"shifted": shifted(data, rng)}
-    result["korean"] = {"logickor_settings": _corpus(data, "logickor_ko", rng), "arena_hard_ko": _corpus(data, "arena_hard_ko", rng)}
-    result["answers_per_second"] = _speed(data, table)
-    result |= run_transfer(data, seed, limit) | {"models": len(table.models), "questions": len(table.questions)}
-    return result
+    return result | {"answers_per_second": _speed(data, table), "models": len(table.models), "questions": len(table.questions)}
 
 
 def table(result: dict[str, Any]) -> str:
     """The result in Markdown."""
+    lines = _same_prompt_lines(result) if result["same_prompt"] is not None else [f"Same prompts: not run, {SAME_PROMPT} is not here."]
+    lines += ["", "| Korean, 10 answers | exact model | family | family of an unseen version |", "|---|---|---|---|"]
+    for name, row in result["korean"].items():
+        if row is not None:
+            korean = [_cell(row[key], row[f"{key}_interval"]) for key in ("model", "family", "family_unseen_version")]
+            lines.append(f"| {name} | {' | '.join(korean)} |")
+    return "\n".join([*lines, "", transfer_table(result)])
+
+
+def _same_prompt_lines(result: dict[str, Any]) -> list[str]:
     lines = ["| answers | exact model | family | macro family | family of an unseen version |", "|---|---|---|---|---|"]
     for name, rows in (
         ("", result["same_prompt"]),
@@ -93,14 +112,8 @@ def table(result: dict[str, Any]) -> str:
     lines += ["", "| claim | audits | e ≥ 10 | e ≥ 100 |", "|---|---|---|---|"]
     for name, row in _flat(result["against_claim"]):
         lines.append(f"| {name} | {row['audits']} | {_cell(row['e10'])} | {_cell(row['e100'])} |")
-    lines += ["", "| Korean, 10 answers | exact model | family | family of an unseen version |", "|---|---|---|---|"]
-    for name, row in result["korean"].items():
-        if row is not None:
-            korean = [_cell(row[key], row[f"{key}_interval"]) for key in ("model", "family", "family_unseen_version")]
-            lines.append(f"| {name} | {' | '.join(korean)} |")
-    lines += ["", f"{result['answers_per_second']:.0f} answers a second; {result['models']} models, {result['questions']} questions."]
-    lines += ["", transfer_table(result)]
-    return "\n".join(lines)
+    speed = f"{result['answers_per_second']:.0f} answers a second; {result['models']} models, {result['questions']} questions."
+    return [*lines, "", speed]
 
 
 def _cell(value: float | None, interval: Sequence[float] | None = None) -> str:
@@ -118,7 +131,7 @@ def _first(data: Path, limit: int | None) -> Any:
     """A filter for the first `limit` questions by id."""
     if limit is None:
         return lambda record: True
-    chosen = set(sorted({record["prompt_id"] for record in read_corpus(data, "misguided_attention")})[:limit])
+    chosen = set(sorted({record["prompt_id"] for record in read_corpus(data, SAME_PROMPT)})[:limit])
     return lambda record: record["prompt_id"] in chosen
 
 
@@ -239,7 +252,7 @@ def _plain(record: dict[str, Any]) -> str:
 
 
 def _baselines(data: Path, table: Table, known: list[Compared], keep: Any, rng: np.random.Generator) -> dict[str, Any]:
-    records = read_corpus(data, "misguided_attention")
+    records = read_corpus(data, SAME_PROMPT)
     texts = [str(r["response"]) for r in records if len(str(r["response"]).strip()) >= LEAST_CHARACTERS and keep(r)]
     often = tested(table)
     made: dict[str, Any] = {}
@@ -264,7 +277,7 @@ def _baselines(data: Path, table: Table, known: list[Compared], keep: Any, rng: 
 
 def _speed(data: Path, table: Table) -> float:
     """Answers a second on one core, from text to pooled scores, against references that are ready."""
-    records = read_corpus(data, "misguided_attention")[:_SPEED_ANSWERS]
+    records = read_corpus(data, SAME_PROMPT)[:_SPEED_ANSWERS]
     texts = [str(record["response"]) for record in records]
     compared = compare(table, np.ones(len(table.rank), bool), table.rank == 0)
     ready = next(place for place, one in enumerate(compared.references.questions) if one is not None)
