@@ -15,8 +15,26 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 NAMES = (
-    *("simulate", "cost", "tokens", "claude", "probes", "vocabularies", "fuzz"),
-    *("alpha", "compare", "drift", "forged", "edges", "choices", "style", "enrolled", "shifts", "filters", "lineage", "knowledge", "service"),
+    "simulate",
+    "cost",
+    "tokens",
+    "claude",
+    "probes",
+    "vocabularies",
+    "fuzz",
+    "alpha",
+    "compare",
+    "drift",
+    "forged",
+    "edges",
+    "choices",
+    "style",
+    "enrolled",
+    "shifts",
+    "filters",
+    "lineage",
+    "knowledge",
+    "service",
 )
 
 

@@ -67,7 +67,9 @@ class LogprobsProbe:
         pieces = {piece for reply in spelled for token in reply.tokens for piece in _entries(token)}
         pieces = {piece for piece in pieces if _ordinary(piece)}
         if len(pieces) < ENOUGH:
-            why = "the endpoint gives no log probabilities" if not spelled else "too few tokens were spelled"
+            why = "too few tokens were spelled" if spelled else "the endpoint gives no log probabilities"
+            if not any(reply.ok for reply in mine):
+                why = "no question was answered" if mine else "no log probabilities were asked for"
             return Evidence(self.name, self.block, tested=False, why_not=why, requests=len(mine))
         foreign = {name: sum(not _contains(name, piece) for piece in pieces) for name in self.names}
         logs = {name: n * math.log(FOREIGN) + (len(pieces) - n) * math.log1p(-FOREIGN) for name, n in foreign.items()}

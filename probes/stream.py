@@ -68,8 +68,9 @@ class StreamProbe:
         aligned = [(reply.ask.key, echo.align(reply, reply.ask.max_tokens, cut=False)) for reply in streamed]
         copies = [(key, copy) for key, copy in aligned if isinstance(copy, echo.Echo) and copy.edges]
         if sum(len(copy.edges) for _, copy in copies) < ENOUGH_EDGES:
-            why = "nothing came in chunks" if not streamed else echo.commonest([c for _, c in aligned if isinstance(c, str)])
-            why = why or "the chunks are too few and too large"
+            why = echo.commonest([c for _, c in aligned if isinstance(c, str)]) or "the chunks are too few and too large"
+            if not streamed:
+                why = "nothing came in chunks" if any(reply.ok for reply in replies) else "no streamed copy was asked for"
             return Evidence(self.name, self.block, tested=False, why_not=why, requests=requests)
         per_share = {name: [sum(_log_edges(c, _boundaries(name, c), keep) for _, c in copies) for keep in KEEP] for name in self.names}
         logs = {name: log_mean_exp(values) for name, values in per_share.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if marker in required:
                 pytest.fail(f"{why}, and TRUENAME_REQUIRE names {marker}", pytrace=False)
             pytest.skip(why)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory for the tests, their subprocesses included: nobody's own keys, ledger or packs are read or written."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("truename-data")
+        patch.setenv("TRUENAME_DATA_DIR", str(folder))
+        patch.delenv("TRUENAME_SIGNING_KEY", raising=False)
+        yield folder
 
 
 @pytest.fixture(scope="session")

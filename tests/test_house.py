@@ -51,6 +51,11 @@ def _declared() -> list[Requirement]:
     return [Requirement(each) for each in project["dependencies"]]
 
 
+def _extras() -> list[Requirement]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [Requirement(each) for extra in project.get("optional-dependencies", {}).values() for each in extra]
+
+
 def _needed(requirements: list[Requirement]) -> Iterator[Requirement]:
     """What these requirements need in this environment, themselves included, all the way down."""
     todo, seen = list(requirements), set[str]()
@@ -118,7 +123,7 @@ def _imports(file: Path) -> set[str]:
 
 def test_what_the_installed_packages_import_is_declared_and_locked() -> None:
     """A module that is there only because a development tool brought it would be missing on a user's machine."""
-    declared = {canonicalize_name(each.name) for each in _declared()}
+    declared = {canonicalize_name(each.name) for each in (*_declared(), *_extras())}
     demo = set(_pins(REPOSITORY / "requirements-demo.lock"))
     shipped = [file for file in MODULES if (REPOSITORY / "fingerprints/build") not in file.parents]
     owners = packages_distributions()

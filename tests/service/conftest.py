@@ -7,14 +7,21 @@ import contextlib
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
+from pydantic import SecretStr
 from sqlalchemy import text
 
+from benchmarks.light import lighten
+from benchmarks.vendor import Vendor
+from tests.service.running import Running, make_running
 from tests.service.servers import own_postgres, own_redis, psql
+from verifier.service import execute, jobs
 from verifier.service.migrations import upgrade
+from verifier.service.settings import ServiceSettings
 from verifier.service.store.engine import Store, make_engine
 from verifier.service.store.models import metadata
 
@@ -106,3 +113,32 @@ def redis_url(redis_server: str) -> str:
     with redis.Redis.from_url(redis_server) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[Vendor]:
+    """A vendor that answers "OK" at once."""
+    async with Vendor() as served:
+        yield served
+
+
+@pytest.fixture
+def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats, ticks and looks for lost ticks many times a second."""
+    monkeypatch.setattr(execute, "BEAT_S", 0.3)
+    monkeypatch.setattr(jobs, "TICK", timedelta(milliseconds=100))
+    monkeypatch.setattr(jobs, "RESEED_S", 0.3)
+
+
+@pytest.fixture
+async def running(
+    request: pytest.FixtureRequest, tmp_path: Path, store: Store, vendor: Vendor, quick_beats: None, monkeypatch: pytest.MonkeyPatch
+) -> Running:
+    """The service's parts with light audits: SQLite and the queue in memory, then PostgreSQL and Redis. No worker runs yet."""
+    lighten(monkeypatch.setattr)
+    queue = "memory://" if store.dialect == "sqlite" else request.getfixturevalue("redis_url")
+    monkeypatch.setenv("TRUENAME_DATA_DIR", str(tmp_path))
+    settings = ServiceSettings(
+        data_dir=tmp_path, redis_url=SecretStr(queue), allowed_networks=("127.0.0.0/8",), origin_rate="10000/hour", concurrent_audits=50
+    )
+    return make_running(settings, store, vendor)

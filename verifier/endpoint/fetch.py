@@ -25,15 +25,19 @@ async def fetch(
     max_bytes: int = MAX_BYTES,
     timeout_s: float = TIMEOUT_S,
     transport: httpx.AsyncBaseTransport | None = None,
+    body: tuple[str, bytes] | None = None,
 ) -> bytes:
-    """The body of a GET. `transport` replaces the guarded one in tests.
+    """The body of a GET, or of a POST of `body` (content type, bytes). `transport` replaces the guarded one in tests.
 
     Raises TargetRefusedError where the policy refuses the address, CannotRunError for anything but a plain 200 within the caps."""
     policy.check_url(url)
     shown = httpx.URL(url).copy_with(query=None, fragment=None, userinfo=b"")
     carrier = transport or guarded_transport(policy)
     headers = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"python-httpx/{httpx.__version__}"}
-    request = httpx.Request("GET", url, headers=headers, extensions={"timeout": httpx.Timeout(timeout_s).as_dict()})
+    kind, content = body if body is not None else (None, None)
+    posted = {"content-type": kind} if kind is not None else {}
+    timeout = {"timeout": httpx.Timeout(timeout_s).as_dict()}
+    request = httpx.Request("GET" if body is None else "POST", url, headers=headers | posted, content=content, extensions=timeout)
     try:
         async with asyncio.timeout(timeout_s):
             response = await carrier.handle_async_request(request)

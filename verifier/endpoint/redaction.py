@@ -23,7 +23,7 @@ _MIN_KEY_CHARS = 8
 # Extra headers and query values are mostly not secret (api-version=2024-10-21); below this length only those named like one are.
 _MIN_OTHER_CHARS = 16
 
-_SECRET_NAME = re.compile(
+SECRET_NAME = re.compile(
     r"cookie|authori[sz]ation|authenticate|api[-_]?key|(^|[-_])(key|token|sig|signature|secret|password|credentials?)$|secret|"
     r"organi[sz]ation|(^|[-_])org([-_]|$)|project|tenant|account|subscription|customer|(^|[-_])user([-_]id)?$|email|workspace",
     re.IGNORECASE,
@@ -38,11 +38,12 @@ class Redactor:
         secrets = [target.api_key.get_secret_value()] if target.api_key else []
         kept = {secret for secret in secrets if len(secret) >= _MIN_KEY_CHARS}
         for name, value in (*target.headers, *target.query):
-            least = _MIN_KEY_CHARS if _SECRET_NAME.search(name) else _MIN_OTHER_CHARS
+            least = _MIN_KEY_CHARS if SECRET_NAME.search(name) else _MIN_OTHER_CHARS
             text = value.get_secret_value()
             # "Bearer sk-…" comes back without its scheme as often as with it.
             kept |= {part for part in (text, *text.split()) if len(part) >= least}
         forms = {form for secret in kept for form in (secret, json.dumps(secret)[1:-1], quote(secret), quote(secret, safe=""))}
+        forms |= {form.lower() for form in forms}  # a host that is redirected to and header names come back lowered
         # Longest first, so that "Bearer sk-…" is one redaction and not two.
         self._pattern = (
             re.compile("|".join(re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form)))) if forms else None
@@ -81,7 +82,7 @@ class Redactor:
     def headers(self, headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """Response headers as a Reply keeps them: lower-case names, values of cookies, credentials and account ids replaced."""
         lowered = ((name.lower(), value) for name, value in headers)
-        return tuple((self.text(name), REDACTED if _SECRET_NAME.search(name) else self.text(value)) for name, value in lowered)
+        return tuple((self.text(name), REDACTED if SECRET_NAME.search(name) else self.text(value)) for name, value in lowered)
 
     def error_line(self, text: str) -> str:
         """One line of at most MAX_ERROR_CHARS, without secrets, control characters and characters that change text direction."""

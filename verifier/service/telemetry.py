@@ -61,6 +61,8 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(level)
     # At INFO httpx writes every request's URL, whose query may hold a key.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # At DEBUG it writes every statement with its parameters: what users sent, webhook URLs with the secrets in their paths.
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 
 @contextlib.contextmanager

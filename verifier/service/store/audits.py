@@ -97,6 +97,13 @@ async def counts(tx: Transaction) -> dict[AuditStatus, int]:
     return totals
 
 
+async def nth_newest(tx: Transaction, origin: str, n: int) -> datetime | None:
+    """When the n-th newest audit of an origin, by all owners, was submitted (n from 1); None where there are fewer."""
+    query = select(audits.c.created).where(audits.c.origin == origin).order_by(audits.c.created.desc()).offset(n - 1).limit(1)
+    found: datetime | None = await tx.scalar(query)
+    return found
+
+
 async def forget_keys(tx: Transaction, audit_id: str) -> None:
     """Remove the endpoint keys that were given for this audit alone; a schedule's own stay, and so does a webhook's signing key."""
     await tx.execute(delete(sealed).where(sealed.c.holder == audit_id, sealed.c.purpose != "webhook"))

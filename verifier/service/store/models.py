@@ -182,6 +182,7 @@ audits = Table(
     CheckConstraint("(status = 'done') = (outcome IS NOT NULL)", name="outcome"),
     Index(None, "owner", "created", "id"),
     Index(None, "created", "id"),
+    Index(None, "origin", "created"),
     Index(None, "status", "created"),
     Index(None, "status", "finished"),
     Index(None, "schedule_id", "created"),

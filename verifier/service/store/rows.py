@@ -179,6 +179,7 @@ class ReportFiles:
     report: bytes
     transcript: bytes
     html: bytes
+    """Empty where the page could not be drawn."""
     envelope: bytes
 
 

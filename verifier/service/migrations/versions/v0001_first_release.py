@@ -146,6 +146,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("owner", "idempotency_key", name="uq_audits_owner_idempotency_key"),
     )
     op.create_index("ix_audits_created_id", "audits", ["created", "id"], unique=False)
+    op.create_index("ix_audits_origin_created", "audits", ["origin", "created"], unique=False)
     op.create_index("ix_audits_owner_created_id", "audits", ["owner", "created", "id"], unique=False)
     op.create_index("ix_audits_schedule_id_created", "audits", ["schedule_id", "created"], unique=False)
     op.create_index("ix_audits_status_created", "audits", ["status", "created"], unique=False)
