@@ -203,9 +203,8 @@ async def test_a_schedule_tells_of_a_change_and_of_the_first_failure_and_then_is
     assert told == ["silent", "silent", "told", "silent", "silent", "told"]
 
 
+@pytest.mark.parametrize("migrated_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
 async def test_audits_submitted_after_the_queue_lost_everything_still_run(running: Running) -> None:
-    if running.settings.embedded:
-        pytest.skip("the queue in memory goes with its process")
     async with running.worker(), redis.asyncio.Redis.from_url(running.settings.queue) as client:
         await running.ended((await running.submit()).audit.id)
         await client.flushall()

@@ -189,7 +189,7 @@ async def test_a_failing_statement_does_not_quote_its_parameters(store: Store) -
 
 def test_logs_are_json_lines_and_libraries_speak_the_same(log: io.StringIO) -> None:
     structlog.get_logger("truename").info("audit.claimed", audit="aud_1", attempt=1, note="감사")
-    logging.getLogger("docket").warning("task %s is late", "tick")
+    logging.getLogger("library").warning("task %s is late", "tick")
     ours, theirs = (json.loads(line) for line in log.getvalue().splitlines())
     assert {key: ours[key] for key in ("event", "audit", "attempt", "level", "note")} == {
         "event": "audit.claimed",
@@ -198,7 +198,7 @@ def test_logs_are_json_lines_and_libraries_speak_the_same(log: io.StringIO) -> N
         "level": "info",
         "note": "감사",
     }
-    assert (theirs["event"], theirs["level"], theirs["logger"]) == ("task tick is late", "warning", "docket")
+    assert (theirs["event"], theirs["level"], theirs["logger"]) == ("task tick is late", "warning", "library")
 
 
 LEAKS = {
