@@ -1,1 +1,1 @@
-"""How it is served: the console script, and later the REST service."""
+"""How it is served: the console script and the REST service."""
