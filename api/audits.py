@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from api.auth import Reader, Submitter
+from api.paging import Cursor, Limit
 from api.problems import not_found, responses
 from api.schemas import Accepted, AuditPage, AuditView, SubmitAudit, links_of, shown
 from api.state import Running
@@ -56,8 +57,8 @@ async def page(
     outcome: Outcome | None = None,
     status: AuditStatus | None = None,
     origin: Annotated[str | None, Query(max_length=300, description="Scheme, host and port", examples=["https://api.example.com"])] = None,
-    cursor: Annotated[str | None, Query(max_length=500)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> AuditPage:
     """Audits, newest first: one's own, or everybody's for an admin."""
     async with service.store.read() as tx:

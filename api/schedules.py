@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from api.auth import Reader, Submitter
+from api.paging import Cursor, Limit
 from api.problems import not_found, responses
 from api.schemas import ChangeSchedule, CreateSchedule, History, HistoryEntry, SchedulePage, ScheduleView, shown
 from api.state import Running
@@ -49,8 +50,8 @@ async def create(body: CreateSchedule, service: Running, who: Submitter, respons
 async def page(
     service: Running,
     who: Reader,
-    cursor: Annotated[str | None, Query(max_length=500)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> SchedulePage:
     """Schedules, newest first: one's own, or everybody's for an admin."""
     async with service.store.read() as tx:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Response
 
 from api.auth import Admin
+from api.paging import Cursor, Limit
 from api.problems import not_found, responses
 from api.schemas import CreateToken, MadeToken, TokenPage, TokenView
 from api.state import Running
@@ -28,8 +29,8 @@ async def create(body: CreateToken, service: Running, who: Admin) -> MadeToken:
 async def page(
     service: Running,
     who: Admin,
-    cursor: Annotated[str | None, Query(max_length=500)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> TokenPage:
     """All tokens, newest first, without the tokens themselves."""
     async with service.store.read() as tx:

@@ -17,6 +17,7 @@ from fingerprints import catalog, packs, same_prompt
 from fingerprints.packs import Pack, PackError
 from fingerprints.questions import Question
 from fingerprints.scored import UNKNOWN, Scored
+from probes.open_answers import answer
 from probes.plan import Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
 
@@ -28,7 +29,6 @@ POOL = 3
 """Questions are drawn among so many times as many as are asked, so that nobody can prepare for the few most telling ones."""
 AGAINST, STRONG = math.log(10.0), math.log(100.0)
 """Log e-values from which style is reported as a mismatch, and as a strong one."""
-_THOUGHT_ENDS = ("</think>", "</reasoning>")
 _SHOWN_DIGITS = 12
 
 
@@ -52,7 +52,7 @@ class StyleProbe:
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
         """The next asks; none once a whole round brought nothing that can be compared."""
         mine = [reply for reply in replies if reply.ask.probe == self.name]
-        if len(mine) >= ROUND and not any(_answer(reply) for reply in mine):
+        if len(mine) >= ROUND and not any(answer(reply) for reply in mine):
             return []
         return self._asks[len(mine) : len(mine) + ROUND]
 
@@ -64,7 +64,7 @@ class StyleProbe:
             return self._untested(mine, self._why_no_reference())
         if not self._asks:
             return self._untested(mine, "this suite asks no open questions: use --suite standard or deep")
-        given = {reply.ask.key.partition("/")[2]: [_answer(reply)] for reply in mine if reply.ok}
+        given = {reply.ask.key.partition("/")[2]: [answer(reply)] for reply in mine if reply.ok}
         if not given:
             error = next((reply.error for reply in mine if reply.error is not None), None)
             return self._untested(mine, f"no question was answered ({error.kind}: {error.text})" if error else "no question was asked")
@@ -72,10 +72,10 @@ class StyleProbe:
         scored = same_prompt.score(pack, given, claim)
         if scored.why_not is not None or scored.answers < LEAST_ANSWERS:
             few = f"{scored.answers} of {len(mine)} answers could be compared; {LEAST_ANSWERS} are needed"
-            thinks = any(reply.ok and reply.finish == "length" and not _answer(reply) for reply in mine)
+            thinks = any(reply.ok and reply.finish == "length" and not answer(reply) for reply in mine)
             hint = " (the model may spend its tokens on thinking)" if thinks else ""
             return self._untested(mine, (scored.why_not or few) + hint)
-        return self._evidence(pack, mine, scored, [self._row(pack, reply, claim) for reply in mine if _answer(reply)])
+        return self._evidence(pack, mine, scored, [self._row(pack, reply, claim) for reply in mine if answer(reply)])
 
     @property
     def _claim(self) -> str | None:
@@ -136,7 +136,7 @@ class StyleProbe:
             findings.append(Finding("pack-expired", "weak", f"{late[:1].upper()}{late[1:]}."))
         log_e = scored.log_e if late is None else min(scored.log_e, 0.0)
         best = None if scored.best in (None, UNKNOWN) else _spelt(str(scored.best))
-        keys = tuple(reply.ask.key for reply in mine if _answer(reply))
+        keys = tuple(reply.ask.key for reply in mine if answer(reply))
         if log_e >= AGAINST:
             like = f"they are most like those of {best}" if best else "they are like those of no referenced model"
             text = f"{scored.answers} open answers are not written as {self._claim} writes: {like} (e-value {math.exp(log_e):.3g})."
@@ -159,7 +159,7 @@ class StyleProbe:
     def _row(self, pack: Pack, reply: Reply, claim: str | None) -> JSON:
         question_id = reply.ask.key.partition("/")[2]
         digest = next((question.sha256 for question in pack.questions if question.id == question_id), "")
-        likeness, nearest = same_prompt.similarity(pack, question_id, _answer(reply), claim)
+        likeness, nearest = same_prompt.similarity(pack, question_id, answer(reply), claim)
         return {
             "question": digest[:_SHOWN_DIGITS],
             "pack": pack.name,
@@ -169,16 +169,6 @@ class StyleProbe:
 
     def _untested(self, mine: Sequence[Reply], why: str) -> Evidence:
         return Evidence(self.name, self.block, tested=False, why_not=why, requests=len(mine))
-
-
-def _answer(reply: Reply) -> str:
-    """The answer without the thinking that some endpoints leave in front of it; empty where there is none."""
-    if not reply.ok:
-        return ""
-    text = reply.text
-    for end in _THOUGHT_ENDS:
-        text = text.rpartition(end)[2]
-    return "" if text.lstrip().startswith(("<think", "<reasoning")) else text.strip()
 
 
 def _spelt(name: str) -> str:

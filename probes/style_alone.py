@@ -13,6 +13,7 @@ from functools import cached_property
 from fingerprints import style
 from fingerprints.questions import Question, text_digest
 from fingerprints.scored import UNKNOWN
+from probes.open_answers import answer
 from probes.plan import Plan
 from probes.probe import Ask, Block, Evidence, Finding, Reply
 from probes.style import StyleProbe
@@ -28,7 +29,6 @@ UNLIKE, LIKE = math.log(2.0), math.log(0.95)
 in less than .05 of readings, so the mean stays below 1; 2 can never accuse."""
 ANOTHER = " (another version)"
 """Ends the name of a candidate that stands for all models of a catalog family (verifier.attribution reads it)."""
-_THOUGHT_ENDS = ("</think>", "</reasoning>")
 
 
 class StyleAloneProbe:
@@ -45,7 +45,7 @@ class StyleAloneProbe:
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
         """The next asks; none once a whole round brought nothing to read."""
         mine = [reply for reply in replies if reply.ask.probe == self.name]
-        if len(mine) >= ROUND and not any(_answer(reply) for reply in mine):
+        if len(mine) >= ROUND and not any(answer(reply) for reply in mine):
             return []
         return self._asks[len(mine) : len(mine) + ROUND]
 
@@ -54,7 +54,7 @@ class StyleAloneProbe:
         mine = [reply for reply in replies if reply.ask.probe == self.name]
         if not self._asks:
             return self._untested(mine, self._why_nothing_is_asked())
-        reading = style.read([_answer(reply) for reply in mine])
+        reading = style.read([answer(reply) for reply in mine])
         if reading.answers < LEAST_ANSWERS:
             error = next((reply.error for reply in mine if reply.error is not None), None)
             cause = f" ({error.kind}: {error.text})" if error else ""
@@ -106,7 +106,7 @@ class StyleAloneProbe:
         findings = []
         if unlike:
             text = f"{reading.answers} free answers read like {named} rather than {claimed} ({reading.posterior[named]:.2f})."
-            keys = tuple(reply.ask.key for reply in mine if _answer(reply))
+            keys = tuple(reply.ask.key for reply in mine if answer(reply))
             findings.append(Finding("style-mismatch", "weak", f"{text} Without references style never accuses.", keys))
         likely = {
             family + ANOTHER: value for name, value in reading.log_likelihood.items() if name != UNKNOWN for family in style.CATALOG[name]
@@ -132,13 +132,3 @@ class StyleAloneProbe:
 
     def _untested(self, mine: Sequence[Reply], why: str) -> Evidence:
         return Evidence(self.name, self.block, tested=False, why_not=why, requests=len(mine))
-
-
-def _answer(reply: Reply) -> str:
-    """The answer without the thinking in front of it; empty where there is none."""
-    if not reply.ok:
-        return ""
-    text = reply.text
-    for end in _THOUGHT_ENDS:
-        text = text.rpartition(end)[2]
-    return "" if text.lstrip().startswith(("<think", "<reasoning")) else text.strip()

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from verifier.cli_options import Lang, Packs, language
-from verifier.cli_verify import make_trust
+from verifier.cli_verify import SignerKeys, SignerLedger, make_trust
 from verifier.errors import UsageError
 
 
@@ -20,12 +20,8 @@ def badge(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Where the picture goes (default: badge.svg beside the report).")
     ] = None,
-    key: Annotated[
-        Path | None, typer.Option("--key", metavar="PUB", help="The signer's public keys (PEM), in place of this machine's own.")
-    ] = None,
-    ledger: Annotated[
-        Path | None, typer.Option("--ledger", metavar="FILE", help="A copy of the signer's ledger, in place of this machine's own.")
-    ] = None,
+    key: SignerKeys = None,
+    ledger: SignerLedger = None,
     pack: Packs = None,
     lang: Lang = "en",
 ) -> None:

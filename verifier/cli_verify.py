@@ -18,18 +18,21 @@ from verifier.errors import CannotRunError, TruenameError
 if TYPE_CHECKING:
     from verifier.verifying import Trust, Verification
 
+SignerKeys = Annotated[
+    Path | None, typer.Option("--key", metavar="PUB", help="The signer's public keys (PEM), in place of this machine's own.")
+]
+SignerLedger = Annotated[
+    Path | None, typer.Option("--ledger", metavar="FILE", help="A copy of the signer's ledger, in place of this machine's own.")
+]
+
 _WORDS = {0: "HOLDS", 1: "DOES NOT HOLD", 3: "HOLDS, BUT WAS NOT JUDGED AGAIN", 4: "UNREADABLE"}
 _MARKS = {"held": "✓", "failed": "✗", "not checked": "–"}
 
 
 def verify(
     path: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A report's folder or file, or a folder of such folders.")],
-    key: Annotated[
-        Path | None, typer.Option("--key", metavar="PUB", help="The signer's public keys (PEM), in place of this machine's own.")
-    ] = None,
-    ledger: Annotated[
-        Path | None, typer.Option("--ledger", metavar="FILE", help="A copy of the signer's ledger, in place of this machine's own.")
-    ] = None,
+    key: SignerKeys = None,
+    ledger: SignerLedger = None,
     authority: Annotated[
         Path | None, typer.Option("--authority", metavar="PEM", help="Root certificates of the time-stamp authority: stamps must hold.")
     ] = None,
