@@ -12,13 +12,14 @@ SEEDS = range(2, 5)
 ONLY_DEEP = ("reply refused", "reply emptied", "cut at the word")
 """Dropped replies and cut ones lose the controls too, so they take more strings than the standard suite asks."""
 
+# The screen of eight questions was seen to miss lower case in two of these three seeds, and to find the other ways in two or more.
+
 
 @pytest.mark.parametrize("way", [way for way in filters.WAYS if way not in ONLY_DEEP])
 def test_a_filter_in_front_of_a_llama_is_found_by_the_standard_suite(llama3_echo: str, way: str) -> None:
     with gateways.serve(llama3_echo, filters.WAYS[way]) as base_url:
         seen = [filters.filtered(filters.ask(base_url, "llama3-echo", seed, filters.ASKS["standard"])) for seed in SEEDS]
-    # A screen of eight questions misses some: how often, `python -m benchmarks filters` measures. It must be able to find each way.
-    assert any(text is not None for text in seen), seen
+    assert sum(text is not None for text in seen) >= (1 if way == "lower case" else 2), seen
 
 
 @pytest.mark.parametrize("way", ONLY_DEEP)
