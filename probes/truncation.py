@@ -2,7 +2,7 @@
 
 The cut is made by the engine that generates, so it speaks of the vocabulary of the *model*, whatever the gateway reports as
 usage; forging it means generating more and cutting again with another tokenizer. Strings that the model does not copy are
-"not tested". Claude's boundaries are unknown, so this channel never contradicts a Claude claim.
+"not tested". Claude's boundaries are unknown, its counts are not: a copy of k tokens counts k (counted_cuts).
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from fingerprints import tokenizers
-from probes import echo
+from probes import counted_cuts, echo
 from probes.counts import log_mean_exp
 from probes.plan import Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
+from probes.readings import UNKNOWN, Reading
 
 INSTRUCTION = "Repeat this string exactly: "
 OFF_CANONICAL = 0.08
@@ -32,6 +33,10 @@ TRIAL_BOUND = 30.0
 """Largest likelihood ratio that one string may contribute."""
 ENOUGH = 2
 """Copies needed before the channel counts as tested."""
+ROUND = 6
+"""Strings asked at once: all of quick and standard. Further ones are spread over the audit, where they date a change of backend."""
+PLANNED = (6, 24)
+"""Strings planned ahead at first: planning a string takes up to a tenth of a second, and most audits end before the later ones."""
 
 
 class TruncationProbe:
@@ -51,11 +56,13 @@ class TruncationProbe:
         return echo.bounded_vocabularies()
 
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
-        """All strings at once; nothing more after that."""
-        if any(reply.ask.probe == self.name for reply in replies):
+        """The next ROUND strings. Those that no model copies still tell by their prompt counts which backend answers."""
+        mine = [reply for reply in replies if reply.ask.probe == self.name]
+        if len(mine) >= self.plan.echo_trials:
             return []
-        planned = echo.plan_cuts(self.plan.seed, self.plan.echo_trials, self.names, self.plan.least_limit)
-        return [
+        ahead = next((n for n in PLANNED if n >= len(mine) + ROUND), self.plan.echo_trials)
+        planned = echo.plan_cuts(self.plan.seed, min(ahead, self.plan.echo_trials), self.names, self.plan.least_limit)
+        asks = [
             Ask(
                 probe=self.name,
                 key=f"truncation/{i}",
@@ -66,6 +73,7 @@ class TruncationProbe:
             )
             for i, cut in enumerate(planned, start=1)
         ]
+        return asks[len(mine) : len(mine) + ROUND]
 
     def read(self, replies: Sequence[Reply]) -> Evidence:
         """Evidence from the copies that are copies."""
@@ -78,21 +86,20 @@ class TruncationProbe:
             )
             return Evidence(self.name, self.block, tested=False, why_not=why, requests=len(mine))
         copies = [copy for _, copy in echoes]
-        logs = {name: _log_likelihood(name, copies) for name in self.names}
+        names = (*self.names, *counted_cuts.counted())
+        logs = {name: _log_likelihood(name, copies) for name in names}
         none = sum(-math.log(len(copy.text)) for copy in copies)
         claimed = self.plan.claimed_tokenizer
         best = self._best(copies)
         keys = tuple(key for key, _ in echoes)
         log_e = 0.0
-        if claimed in self.names:  # the ends may also have nothing to do with any vocabulary
-            ratio = log_mean_exp([logs[name] for name in self.names if name != claimed]) - max(
-                none, _log_null(claimed, copies), _log_eaten(claimed, copies)
-            )
+        if claimed in names:  # the ends may also have nothing to do with any vocabulary
+            ratio = log_mean_exp([logs[name] for name in names if name != claimed]) - max(none, _log_null(claimed, copies))
             bound = len(echoes) * math.log(TRIAL_BOUND)
             log_e = min(bound, max(-bound, ratio))
         supports = claimed is not None and best == claimed
         findings = []
-        if claimed in self.names and best is not None and best != claimed and log_e > 0:
+        if claimed in names and best is not None and best != claimed and log_e > 0:
             text = f"Truncated copies end where the vocabulary {best} ends, not where {claimed} of the claimed model would."
             findings.append(Finding("tokenizer-mismatch", "strong", text, keys))
         return Evidence(
@@ -110,16 +117,26 @@ class TruncationProbe:
             measured=tuple(self._row(key, copy) for key, copy in echoes),
         )
 
+    def readings(self, replies: Sequence[Reply]) -> Sequence[Reading]:
+        """Every copy by itself: where it ends against each vocabulary, and against the claimed one on any allowed engine."""
+        found = []
+        for reply in replies:
+            if reply.ask.probe == self.name and isinstance(copy := echo.align(reply, reply.ask.max_tokens), echo.Echo):
+                logs, null = _alone(copy, (*self.names, *counted_cuts.counted()), self.plan.claimed_tokenizer)
+                found.append(Reading(reply.ask.key, self.name, dict(logs), null))
+        return found
+
     def _best(self, copies: Sequence[echo.Echo]) -> str | None:
-        """The vocabulary whose cuts all copies match at one common shift; None for none or for a tie without the claim."""
-        exact = [name for name in self.names if any(all(_end(name, c, shift) == c.length for c in copies) for shift in SHIFTS)]
-        unshifted = [name for name in exact if all(_end(name, c, 0) == c.length for c in copies)]
-        for names in (unshifted, exact):
-            if self.plan.claimed_tokenizer in names:
-                return self.plan.claimed_tokenizer
-            if len(names) == 1:
-                return names[0]
-        return None
+        """The vocabulary whose cuts all copies match at one common shift; None for none or for a tie without the claim.
+
+        One that can only be counted matches more easily, so it is asked for where no other matches exactly.
+        """
+        claimed = self.plan.claimed_tokenizer
+        exact = [name for name in self.names if any(all(_hits(name, c, shift) for c in copies) for shift in SHIFTS)]
+        unshifted = [name for name in exact if all(_hits(name, c, 0) for c in copies)]
+        counted = [name for name in counted_cuts.counted() if counted_cuts.fits(name, copies)]
+        names = unshifted or (exact if claimed in exact else counted or exact)
+        return claimed if claimed in names else names[0] if len(names) == 1 else None
 
     def _discriminating(self, copies: Sequence[echo.Echo]) -> int:
         """Copies that separate the claimed vocabulary from the one that is hardest to tell from it.
@@ -129,8 +146,8 @@ class TruncationProbe:
         """
         claimed = self.plan.claimed_tokenizer
         apart = [
-            sum(_end(name, copy, 0) != copy.length for copy in copies)  # the copies end where the claim says
-            for name in self.names
+            sum(not _hits(name, copy, 0) for copy in copies)  # the copies end where the claim says
+            for name in (*self.names, *counted_cuts.counted())
             if name != claimed
         ]
         return min((n for n in apart if n >= ENOUGH), default=0)
@@ -140,7 +157,8 @@ class TruncationProbe:
             "key": key,
             "limit": copy.tokens,
             "measured": copy.length,
-            "predicted": {name: _end(name, copy, 0) for name in self.names},
+            "predicted": {name: _end(name, copy, 0) for name in self.names}
+            | {name: counted_cuts.end(name, copy) for name in counted_cuts.counted()},
         }
 
 
@@ -151,6 +169,16 @@ def bounded(logs: dict[str, float], none: float, bound: float) -> dict[str, floa
     return {name: max(value - peak, -bound) for name, value in full.items()}
 
 
+@lru_cache(maxsize=2048)
+def _alone(copy: echo.Echo, names: tuple[str, ...], claimed: str | None) -> tuple[tuple[tuple[str, float], ...], float | None]:
+    """One copy's log likelihood per vocabulary and of an unknown one, and the most that any allowed engine of `claimed` gives it."""
+    none = -math.log(len(copy.text))
+    logs = (*((name, _log_likelihood(name, [copy])) for name in names), (UNKNOWN, none))
+    if claimed not in names:
+        return logs, None
+    return logs, _log_null(claimed, [copy])
+
+
 def _end(name: str, copy: echo.Echo, shift: int, lead: str | None = None) -> int | None:
     """Where vocabulary `name` ends after the limit plus `shift` tokens, in visible characters; None past the text's end."""
     ends = echo.cuts(name, copy.lead if lead is None else lead, copy.text)
@@ -158,8 +186,15 @@ def _end(name: str, copy: echo.Echo, shift: int, lead: str | None = None) -> int
     return ends[index] if 0 <= index < len(ends) else None
 
 
+def _hits(name: str, copy: echo.Echo, shift: int) -> bool:
+    """Whether the copy ends where `name` ends after the limit plus `shift` tokens."""
+    return counted_cuts.hit(name, copy, shift) if name in counted_cuts.counted() else _end(name, copy, shift) == copy.length
+
+
 def _log_density(name: str, copies: Sequence[echo.Echo], shift: int, stripped: str = "") -> float:
     """Log probability of all ends for a model of vocabulary `name` on an engine with this shift and stripping."""
+    if name in counted_cuts.counted():
+        return counted_cuts.log_density(name, copies, shift)
     hits = (_end(name, copy, shift, copy.lead + stripped) == copy.length for copy in copies)
     return sum(math.log((1.0 - OFF_CANONICAL) * hit + OFF_CANONICAL / len(copy.text)) for hit, copy in zip(hits, copies, strict=True))
 
@@ -173,9 +208,12 @@ def _log_likelihood(name: str, copies: Sequence[echo.Echo]) -> float:
 
 def _log_null(name: str, copies: Sequence[echo.Echo]) -> float:
     """The largest log probability of the ends under any allowed engine: any shift, any stripping, any least limit, the same for all
-    copies."""
+    copies, or reasoning that eats into every limit."""
+    if name in counted_cuts.counted():
+        return counted_cuts.log_null(name, copies, tuple(SHIFTS), LEAST_LIMITS)
     raised = [[dataclasses.replace(copy, tokens=max(least, copy.tokens)) for copy in copies] for least in LEAST_LIMITS]
-    return max(_log_density(name, cut, shift, stripped) for cut in raised for shift in SHIFTS for stripped in STRIPPED)
+    engines = max(_log_density(name, cut, shift, stripped) for cut in raised for shift in SHIFTS for stripped in STRIPPED)
+    return max(engines, _log_eaten(name, copies))
 
 
 def _log_eaten(name: str, copies: Sequence[echo.Echo]) -> float:

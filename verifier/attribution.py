@@ -8,6 +8,7 @@ added: a posterior names, it never accuses (ARCHITECTURE, decision rules 1 and 2
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,13 +79,12 @@ def attribute(evidence: Sequence[Evidence]) -> Attribution:
     if not tokenizer and not behaviour:
         return Attribution((), 1.0, (), 1.0)
     leaves = _leaves({name for name, _ in tokenizer}, behaviour)
-    scores = {leaf: math.log(prior) for leaf, prior in leaves.items()}
+    scores = {leaf: math.log(prior) for leaf, (prior, _) in leaves.items()}
     unknown = math.log(UNKNOWN_PRIOR)
     if groups := by_answers(tested):
         pooled = bounded(_pooled(groups), BLOCK_BOUNDS[Block.TOKENIZER])
-        vocabularies = catalog.families()
-        for leaf in scores:
-            scores[leaf] += pooled.get(str(vocabularies.get(leaf[1])), pooled["unknown"])
+        for leaf, (_, vocabulary) in leaves.items():
+            scores[leaf] += pooled.get(vocabulary or "unknown", pooled["unknown"])
         unknown += pooled["unknown"]
     for block in dict.fromkeys(e.block for e in behaviour):
         of_block = [e for e in behaviour if e.block is block]
@@ -142,26 +142,41 @@ def _vocabularies(tested: Sequence[Evidence]) -> tuple[tuple[tuple[str, float], 
     return tuple(ranked), weights["unknown"] / total
 
 
-def _leaves(vocabularies: set[str], behaviour: Sequence[Evidence]) -> dict[tuple[str, str], float]:
-    """Prior of every (candidate, family): even over families; inside one, half for the models that references hold.
+def _leaves(vocabularies: set[str], behaviour: Sequence[Evidence]) -> dict[tuple[str, str], tuple[float, str | None]]:
+    """Prior and vocabulary of every (candidate, family).
 
+    A family weighs as many models as the catalog knows of it, so that a vocabulary which thirty models of one family and a single
+    fine-tune share is put down to the thirty. Inside a family, half is for the models that references hold, half for the others.
     Families without a known vocabulary and without references cannot be told from the unknown, and belong to it.
     """
-    models: dict[str, list[str]] = {}
+    held: dict[str, list[str]] = {}
     for name in sorted({name for e in behaviour if e.block is not Block.SURFACE for name in e.log_likelihood} - {"unknown"}):
         if name.endswith(ANOTHER):
-            continue  # all models of a family together: its own leaf asks for it
+            continue  # all models of a family together: its own leaves ask for it
         found = catalog.find(name)
-        models.setdefault(found.family if found else name, []).append(name)
-    known = [family for family, vocabulary in catalog.families().items() if vocabulary in vocabularies]
-    families = sorted({*known, *models})
-    each = (1.0 - UNKNOWN_PRIOR) / max(1, len(families))
-    leaves: dict[tuple[str, str], float] = {}
-    for family in families:
-        held = models.get(family, [])
-        leaves |= {(name, family): each / (2 * len(held)) for name in held}
-        leaves[family + (ANOTHER if held else ""), family] = each / 2 if held else each
+        held.setdefault(found.family if found else name, []).append(name)
+    known: dict[str, Counter[str | None]] = {}
+    for model in catalog.models():
+        if model.tokenizer in vocabularies:
+            known.setdefault(model.family, Counter())[model.tokenizer] += 1
+    families = {family: known.get(family) or Counter[str | None]({None: len(held[family])}) for family in sorted({*known, *held})}
+    models = sum(counted.total() for counted in families.values())
+    leaves: dict[tuple[str, str], tuple[float, str | None]] = {}
+    for family, counted in families.items():
+        named = held.get(family, [])
+        weight = (1.0 - UNKNOWN_PRIOR) * counted.total() / models / (2 if named else 1)
+        for name in named:
+            leaves[name, family] = weight / len(named), _vocabulary(name)
+        for vocabulary, size in counted.items():
+            of = f" ({vocabulary} vocabulary)" if len(counted) > 1 else ""
+            leaves[family + of + (ANOTHER if named else ""), family] = weight * size / counted.total(), vocabulary
     return leaves
+
+
+def _vocabulary(name: str) -> str | None:
+    """The vocabulary of a model that references hold: the catalog's, else what its lineage shares; None where none is known."""
+    found = catalog.find(name)
+    return (found.tokenizer or catalog.families().get(found.lineage)) if found else None
 
 
 def _of_leaf(leaf: tuple[str, str], e: Evidence, logs: Mapping[str, float]) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 
+from fingerprints import catalog
 from probes.probe import Block, Evidence
 from verifier.attribution import ANOTHER, BLOCK_BOUNDS, SURFACE_BOUND, SURFACE_BOUNDS, UNKNOWN_PRIOR, attribute
 
@@ -75,8 +77,25 @@ def test_the_set_of_candidates_is_empty_where_the_unknown_is_needed() -> None:
     assert attribute([fits(Block.CHOICE, "gpt-4o", 9.0)]).credible == ("gpt-4o",)
 
 
-def test_families_that_share_a_vocabulary_stay_together_in_the_set() -> None:
+def test_families_that_share_a_vocabulary_stay_together_in_the_set_and_weigh_as_many_models_as_the_catalog_knows() -> None:
     seen = attribute([fits(Block.TOKENIZER, "o200k", 12.0)])
-    assert len(seen.credible) > 1
-    assert all(candidate.posterior == pytest.approx(seen.candidates[0].posterior) for candidate in seen.candidates[:3])
-    assert seen.tokenizer[0][0] == "o200k"
+    known = Counter(model.family for model in catalog.models() if model.tokenizer == "o200k")
+    assert {"gpt-4o", "gpt-5", "o3"} <= set(seen.credible) and seen.tokenizer[0][0] == "o200k"
+    assert seen.of_family("gpt-5") / seen.of_family("gpt-4o") == pytest.approx(known["gpt-5"] / known["gpt-4o"])
+
+
+def test_a_vocabulary_is_put_down_to_the_family_that_made_it_and_not_to_a_single_fine_tune() -> None:
+    seen = attribute([fits(Block.TOKENIZER, "llama3", 12.0)])
+    assert seen.candidates[0].family == "llama-3"
+    assert seen.of_family("llama-3") > 30 * seen.of_family("varco") > 0.0
+
+
+def test_a_family_of_several_vocabularies_is_named_by_the_one_that_fits() -> None:
+    logs = {"deepseek-v3": 0.0, "deepseek-v2": -12.0, "o200k": -12.0, "unknown": -12.0}
+    tokens = Evidence("usage", Block.TOKENIZER, True, log_likelihood=logs, best="deepseek-v3")
+    alone = attribute([tokens])
+    assert (alone.candidates[0].name, alone.candidates[0].family) == ("deepseek (deepseek-v3 vocabulary)", "deepseek")
+    assert alone.of_family("deepseek") > 0.95
+    likes = Evidence("choice", Block.CHOICE, True, log_likelihood={"deepseek-v3": 0.0, "gpt-4o": -3.0, "unknown": -3.0}, best="deepseek-v3")
+    both = attribute([tokens, likes])
+    assert (both.candidates[0].name, both.of_family("deepseek") > 0.99) == ("deepseek-v3", True)
