@@ -11,7 +11,7 @@ from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 from benchmarks.second import second
-from benchmarks.simulated import _tokens
+from benchmarks.simulated import token_pieces
 from probes import echo
 from probes.echo import Echo
 from probes.plan import Plan
@@ -104,7 +104,7 @@ def _shares(name: str, wrong: list[str], asks: list[Ask], keep: float, seed: int
 
 def _reply(name: str, ask: Ask, keep: float, rng: random.Random) -> Reply:
     """The streamed reply of a model of vocabulary `name`: the whole copy, or what the token limit leaves of it."""
-    pieces = _tokens(name, ask.payload, ask.max_tokens)
+    pieces = token_pieces(name, ask.payload, ask.max_tokens)
     merged = list(pieces[:1])
     for piece in pieces[1:]:
         if rng.random() < keep:

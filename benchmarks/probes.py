@@ -18,7 +18,7 @@ from fingerprints import tokenizers
 from probes.plan import Plan
 from probes.probe import Reply, Usage
 from probes.separation import margins, scaled_margins
-from probes.usage import UsageProbe, plan_rounds
+from probes.usage import UsageProbe, plan_round
 from verifier.intervals import lower_bound
 
 ROUNDS = 6
@@ -56,7 +56,7 @@ def run(data: Path | None = None, seed: int = 0, limit: int | None = None) -> di
         if named is not None:
             misses.append(f"unlisted {true} as {named}")
         if i % ENDPOINTS_PER_SEED == 0:
-            table = np.array([q.counts for questions in plan_rounds(plan_seed, ROUNDS, names) for q in questions], dtype=float).T
+            table = np.array([q.counts for number in range(ROUNDS) for q in plan_round(plan_seed, number, names)], dtype=float).T
             worst, scaled = min(worst, float(margins(table).min())), min(scaled, float(scaled_margins(table).min()))
     return {
         "families": list(names),

@@ -5,27 +5,29 @@ of tokens, where each ends and which boundaries fall between characters. It trea
 guess: what it says is compared token by token with other implementations in tests/fingerprints.
 
 Measured (`python -m benchmarks vocabularies`, two shared cores): a table takes 4 MB for o200k where a tiktoken.Encoding takes about 50 MB,
-a process that keeps all 23 vocabularies loaded peaks at 170 MB, and a fresh 150-character probe takes 1 to 3 ms. tiktoken counts long texts
-3 to 5 times faster; with its memory, or splintr's, all vocabularies together would not fit the 300 MB that an audit may take.
+a process that keeps all 23 vocabularies loaded and plans with them peaks at 205 MB, and a fresh 150-character probe takes 1 to 3 ms.
+tiktoken counts long texts 3 to 5 times faster; with its memory, or splintr's, all vocabularies together would not fit the 300 MB that an
+audit may take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
-from itertools import pairwise
+from functools import cache, lru_cache
+from itertools import accumulate, chain, islice, pairwise
 from typing import Literal
 
 import regex
 
+from fingerprints.merging import MOST_BYTES, Start, merge, merge_many
 from fingerprints.normalise import Form, apply, original_offsets
-from fingerprints.pieces import PieceTable
+from fingerprints.pieces import PieceTable, Shelf
 
 # Words recur within a suite, long pieces do not. Emptied when full: a plain dict stays correct whichever thread counts.
 CACHED_PIECES, CACHED_LENGTH = 4096, 64
-_POSITION_BITS = 32
-_POSITION = (1 << _POSITION_BITS) - 1
+PREPARED_TEXTS = 2048
+"""Texts whose pieces and characters are kept: those that one audit plans, for every vocabulary in turn (2 MB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +55,24 @@ class BytePairVocabulary:
         self.name = name
         self._table = table
         self._recipe = recipe
-        self._patterns = tuple(regex.compile(pattern) for pattern in recipe.splits)
-        by_length = sorted(recipe.atoms, key=lambda atom: (-len(atom), atom))
-        self._atoms = regex.compile("|".join(map(regex.escape, by_length))) if by_length else None
         self._cache: dict[str, tuple[int, ...]] = {}
 
     def count(self, text: str) -> int:
         return sum(len(self._lengths(piece)) for piece in self._pieces(self._prepared(text)))
 
-    def cuts(self, text: str) -> tuple[int, ...]:
-        return tuple(self._ends(text)[0])
+    def cuts(self, text: str, most: int | None = None) -> tuple[int, ...]:
+        prepared = self._prepared(text)
+        ends = islice(self._ends(prepared), most)
+        if prepared == text and text.isascii():
+            return tuple(ends)  # bytes are characters, and normalisation leaves them
+        complete, offsets = _complete(prepared), original_offsets(self._recipe.form, text, self._recipe.prefix)
+        return tuple(offsets(complete[at])[0] for at in ends)
 
     def edges(self, text: str) -> frozenset[int]:
-        ends, whole = self._ends(text)
-        return frozenset([0, len(text), *(end for end, complete in zip(ends, whole, strict=True) if complete)])
+        prepared, offsets = self._prepared(text), original_offsets(self._recipe.form, text, self._recipe.prefix)
+        complete = _complete(prepared)
+        whole = [offsets(complete[at]) for at in self._ends(prepared) if complete[at - 1] != complete[at]]
+        return frozenset([0, len(text), *(offset for offset, on_boundary in whole if on_boundary)])
 
     def contains(self, piece: bytes) -> bool:
         return piece in self._table
@@ -81,13 +87,8 @@ class BytePairVocabulary:
             text = text.replace(old, new)
         return self._recipe.prefix + apply(self._recipe.form, text)
 
-    def _pieces(self, text: str) -> Iterator[str]:
-        pieces: Iterator[str] = iter((text,) if text else ())
-        if self._atoms is not None:
-            pieces = _cut(self._atoms, pieces)
-        for pattern in self._patterns:
-            pieces = _cut(pattern, pieces, self._recipe.atoms)
-        return pieces
+    def _pieces(self, text: str) -> tuple[str, ...]:
+        return _split(self._recipe.splits, self._recipe.atoms, text)
 
     def _lengths(self, piece: str) -> tuple[int, ...]:
         """Length in bytes of each token of one pre-split piece."""
@@ -102,13 +103,36 @@ class BytePairVocabulary:
 
     def _encode(self, piece: str) -> tuple[int, ...]:
         encoded = piece.encode("utf-8", "replace")
-        if piece in self._recipe.atoms or (self._recipe.whole and encoded in self._table):
+        if self._taken_whole(piece, encoded):
             return (len(encoded),)
+        return self._between(encoded, merge(self._table, encoded, self._units(encoded)))
+
+    def _unknown(self, texts: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Pieces of these texts that are to be merged, and are not in the cache but may be kept in it."""
+        for piece in dict.fromkeys(chain.from_iterable(self._pieces(self._prepared(text)) for text in texts)):
+            if piece not in self._cache and len(piece) <= CACHED_LENGTH:
+                encoded = piece.encode("utf-8", "replace")
+                if len(encoded) <= MOST_BYTES and not self._taken_whole(piece, encoded):
+                    yield piece, encoded
+
+    def _keep(self, found: dict[str, tuple[int, ...]]) -> None:
+        if len(self._cache) + len(found) > CACHED_PIECES:
+            self._cache.clear()
+        self._cache |= found
+
+    def _taken_whole(self, piece: str, encoded: bytes) -> bool:
+        return piece in self._recipe.atoms or (self._recipe.whole and encoded in self._table)
+
+    def _units(self, encoded: bytes) -> Sequence[int]:
+        """Where merging starts: the bounds of bytes or of characters."""
         if self._recipe.units == "bytes":
-            bounds = merge(self._table, encoded, range(len(encoded) + 1))
+            return range(len(encoded) + 1)
+        return [*(i for i, byte in enumerate(encoded) if byte & 0xC0 != 0x80), len(encoded)]
+
+    def _between(self, encoded: bytes, bounds: Sequence[int]) -> tuple[int, ...]:
+        """Lengths of the tokens that merging left."""
+        if self._recipe.units == "bytes":
             return tuple(end - start for start, end in pairwise(bounds))
-        starts = [i for i, byte in enumerate(encoded) if byte & 0xC0 != 0x80]
-        bounds = merge(self._table, encoded, [*starts, len(encoded)])
         lengths: list[int] = []
         for start, end in pairwise(bounds):
             # A character that the vocabulary lacks falls back to one token for each of its bytes.
@@ -116,87 +140,83 @@ class BytePairVocabulary:
             lengths.extend([end - start] if known else [1] * (end - start))
         return tuple(lengths)
 
-    def _ends(self, text: str) -> tuple[list[int], list[bool]]:
-        """For each token the characters of ``text`` complete after it, and whether it ends exactly there."""
-        prepared = self._prepared(text)
-        complete: list[int] = []  # complete[b]: whole characters in the first b bytes
-        for index, character in enumerate(prepared):
-            complete.extend([index] * len(character.encode("utf-8", "replace")))
-        complete.append(len(prepared))
-        offsets = original_offsets(self._recipe.form, text, self._recipe.prefix)
-        ends: list[int] = []
-        exact: list[bool] = []
-        at = 0
-        for piece in self._pieces(prepared):
-            for length in self._lengths(piece):
-                at += length
-                characters = complete[at]
-                offset, on_boundary = offsets(characters)
-                ends.append(offset)
-                exact.append(complete[at - 1] != characters and on_boundary)
-        return ends, exact
+    def _ends(self, prepared: str) -> Iterator[int]:
+        """Where each token ends, in bytes; worked out as far as it is read."""
+        return accumulate(chain.from_iterable(map(self._lengths, self._pieces(prepared))))
 
 
-def _cut(pattern: regex.Pattern[str], pieces: Iterator[str], kept: frozenset[str] = frozenset()) -> Iterator[str]:
+def learn(vocabularies: Sequence[BytePairVocabulary], texts: Sequence[str]) -> None:
+    """Merge the pieces of texts that are about to be counted or cut in each vocabulary, all together; changes no answer."""
+    shelf = _shelved(tuple(vocabulary._table for vocabulary in vocabularies))
+    unknown = [(row, piece, encoded) for row, each in enumerate(vocabularies) for piece, encoded in each._unknown(texts)]
+    starts = [Start(row, encoded, vocabularies[row]._units(encoded)) for row, _, encoded in unknown]
+    found: list[dict[str, tuple[int, ...]]] = [{} for _ in vocabularies]
+    for (row, piece, encoded), kept in zip(unknown, merge_many(shelf, starts), strict=True):
+        found[row][piece] = vocabularies[row]._between(encoded, kept)
+    for vocabulary, pieces in zip(vocabularies, found, strict=True):
+        vocabulary._keep(pieces)
+
+
+def release() -> None:
+    """Drop the shelf and what is known of texts."""
+    for kept in (_shelved, _split, _complete):
+        kept.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _shelved(tables: tuple[PieceTable, ...]) -> Shelf:
+    return Shelf(tables)
+
+
+@lru_cache(maxsize=PREPARED_TEXTS)
+def _complete(prepared: str) -> Sequence[int]:
+    """[n]: whole characters in the first n bytes."""
+    if prepared.isascii():
+        return range(len(prepared) + 1)
+    complete: list[int] = []
+    for index, character in enumerate(prepared):
+        complete.extend([index] * len(character.encode("utf-8", "replace")))
+    return [*complete, len(prepared)]
+
+
+@lru_cache(maxsize=PREPARED_TEXTS)
+def _split(splits: tuple[str, ...], atoms: frozenset[str], text: str) -> tuple[str, ...]:
+    """The pieces of a text that are merged apart. Families that split alike share them."""
+    pieces = [text] if text else []
+    if atoms:
+        pieces = _cut(_either(atoms), pieces, frozenset())
+    for pattern in splits:
+        pieces = _cut(_compiled(pattern), pieces, atoms)
+    return tuple(pieces)
+
+
+_compiled = cache(regex.compile)
+
+
+@cache
+def _either(atoms: frozenset[str]) -> regex.Pattern[str]:
+    return regex.compile("|".join(map(regex.escape, sorted(atoms, key=lambda atom: (-len(atom), atom)))))
+
+
+def _cut(pattern: regex.Pattern[str], pieces: Sequence[str], kept: frozenset[str]) -> list[str]:
+    """Each piece as the pattern's matches and the text between them; pieces in ``kept`` stay whole."""
+    parts: list[str] = []
     for piece in pieces:
         if piece in kept:
-            yield piece
+            parts.append(piece)
+            continue
+        matches = pattern.findall(piece)
+        if not pattern.groups and sum(map(len, matches)) == len(piece):
+            parts.extend(filter(None, matches))  # nothing between them
             continue
         at = 0
         for match in pattern.finditer(piece):
             start, end = match.span()
             if start > at:
-                yield piece[at:start]
+                parts.append(piece[at:start])
             if end > start:
-                yield piece[start:end]
+                parts.append(piece[start:end])
             at = end
         if at < len(piece):
-            yield piece[at:]
-
-
-def merge(table: PieceTable, piece: bytes, bounds: Sequence[int]) -> list[int]:
-    """Merge neighbours, lowest rank first and leftmost among equals, until no pair is a token.
-
-    ``bounds`` are the byte offsets where the starting units begin, with ``len(piece)`` last; the result holds those that remain.
-    """
-    at = list(bounds)
-    last = len(at) - 1
-    following = list(range(1, last + 2))
-    preceding = list(range(-1, last))
-    ranks = [-1] * (last + 1)
-    queue: list[int] = []
-
-    def consider(left: int) -> None:
-        middle = following[left]
-        rank = -1
-        if middle < last:
-            start = at[left]
-            rank = table.merge_rank(piece[start : at[following[middle]]], at[middle] - start)
-        ranks[left] = rank
-        if rank >= 0:
-            heappush(queue, rank << _POSITION_BITS | left)
-
-    for left in range(last - 1):
-        rank = table.merge_rank(piece[at[left] : at[left + 2]], at[left + 1] - at[left])
-        ranks[left] = rank
-        if rank >= 0:
-            queue.append(rank << _POSITION_BITS | left)
-    heapify(queue)
-    while queue:
-        entry = heappop(queue)
-        left = entry & _POSITION
-        if ranks[left] != entry >> _POSITION_BITS:
-            continue  # this pair has changed since it was queued
-        middle = following[left]
-        right = following[middle]
-        following[left] = right
-        if right <= last:
-            preceding[right] = left
-        ranks[middle] = -1
-        consider(left)
-        if preceding[left] >= 0:
-            consider(preceding[left])
-    kept = [0]
-    while kept[-1] != last and last > 0:
-        kept.append(following[kept[-1]])
-    return [at[i] for i in kept]
+            parts.append(piece[at:])
+    return parts

@@ -77,7 +77,7 @@ class ClaudeVocabulary:
             total += self._tiles("\n" * (newlines + _FRAME_NEWLINES)) - 1  # the frame pays for its own last token
         return total
 
-    def cuts(self, text: str) -> None:
+    def cuts(self, text: str, most: int | None = None) -> None:
         return None
 
     def edges(self, text: str) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from fingerprints import bpe
 from fingerprints.bpe import BytePairVocabulary, Recipe
 from fingerprints.claude import ClaudeVocabulary
 from fingerprints.pieces import PieceTable, read_pieces
@@ -33,9 +35,9 @@ class Vocabulary(Protocol):
     def count(self, text: str) -> int:
         """Number of tokens of ``text``, special strings read as ordinary text, without any chat template."""
 
-    def cuts(self, text: str) -> tuple[int, ...] | None:
+    def cuts(self, text: str, most: int | None = None) -> tuple[int, ...] | None:
         """``cuts[k - 1]`` is the number of characters of ``text`` complete after its first k tokens (a character cut in the middle
-        is not complete); None where boundaries are unknown (Claude)."""
+        is not complete), for the first ``most`` tokens or all; None where boundaries are unknown (Claude)."""
 
     def edges(self, text: str) -> frozenset[int] | None:
         """Character offsets at which a token boundary falls between whole characters, 0 and ``len(text)`` included; None where
@@ -70,6 +72,12 @@ def vocabulary(name: str) -> Vocabulary:
     return _load(name)
 
 
+def learn(names: Sequence[str], texts: Sequence[str]) -> None:
+    """Read texts that are about to be counted or cut with all these families: together it costs a third. Changes no answer."""
+    loaded = [vocabulary(name) for name in names]
+    bpe.learn([each for each in loaded if isinstance(each, BytePairVocabulary)], texts)
+
+
 @cache
 def names() -> tuple[str, ...]:
     """Names of all installed families, in the order of the table; no two of them count alike."""
@@ -94,6 +102,7 @@ def id_shifts(name: str) -> tuple[int, ...]:
 def release() -> None:
     """Drop every loaded vocabulary. Objects that a caller still holds keep working."""
     _load.cache_clear()
+    bpe.release()
 
 
 @cache

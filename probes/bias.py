@@ -129,9 +129,10 @@ class BiasProbe:
     def choose(self, claimed: str | None) -> list[int]:
         """Ids for a claim of that vocabulary, each told from the vocabularies that those before it did not tell apart."""
         rng = self.plan.rng("bias/ids")
-        drawn = [(token_id, self._texts(token_id)) for token_id in rng.sample(IDS, DRAWN)]
-        if claimed in self.names:
-            drawn = [(token_id, texts) for token_id, texts in drawn if _is_word(texts.get(claimed, ()))]
+        token_ids = rng.sample(IDS, DRAWN)
+        if claimed in self.names:  # first, so that few ids are spelt by every vocabulary
+            token_ids = [token_id for token_id in token_ids if _is_word(self._texts(token_id, (claimed,)).get(claimed, ()))]
+        drawn = [(token_id, self._texts(token_id)) for token_id in token_ids]
         chosen: list[int] = []
         told: dict[str, int] = {}
         for _ in range(self.trials):
@@ -145,10 +146,10 @@ class BiasProbe:
                 told[name] = told.get(name, 0) + 1
         return chosen
 
-    def _texts(self, token_id: int) -> dict[str, tuple[str, ...]]:
-        """What the id writes by each vocabulary, one text for each of its numberings; vocabularies with a text for all of them."""
+    def _texts(self, token_id: int, names: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
+        """What the id writes by each of these vocabularies or all, one text for each of its numberings; those with a text for all."""
         texts: dict[str, tuple[str, ...]] = {}
-        for name in self.names:
+        for name in self.names if names is None else names:
             found = [numbering.text(token_id) for numbering in self.numberings if numbering.name == name]
             legible = tuple(text for text in found if text is not None)
             if len(legible) == len(found):
@@ -215,7 +216,7 @@ class BiasProbe:
             return ()
         shown = against[0]
         token_id = shown.ask.logit_bias[0][0]
-        expected = " or ".join(repr(text) for text in self._texts(token_id).get(claimed, ())) or "no such text"
+        expected = " or ".join(repr(text) for text in self._texts(token_id, (claimed,)).get(claimed, ())) or "no such text"
         names = sorted({numbering.name for numbering in self._written(shown)})
         text = (
             f"Asked for token id {token_id}, the endpoint writes {shown.text.strip()[:60]!r}, the token of {', '.join(names)}; "

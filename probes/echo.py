@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 
 from fingerprints import strings, tokenizers
+from fingerprints.tokenizers import Vocabulary
 from probes.plan import Plan
 from probes.probe import Reply
 
 CANDIDATES = 24
 """Fresh strings drawn per trial, of which the one that separates most pairs of vocabularies is asked."""
+MANY_TRIALS, LATE_CANDIDATES = 24, 8
+"""From so many trials on fewer strings are drawn for each: every pair has been apart often by then, and drawing costs 20 ms a trial."""
 SHORTEST_CUT, LONGEST_CUT = 8, 16
 """Tokens; longer echoes separate better, but weak models lose the thread (research: 9 of 10 copies right at 10 words)."""
 PRIORITY = {"o200k": 4.0, "llama3": 4.0, "cl100k": 2.0, "qwen2.5": 2.0, "deepseek-v3": 2.0, "gemma3": 2.0}
@@ -77,37 +81,75 @@ def cuts(name: str, lead: str, text: str) -> tuple[int, ...]:
     return tuple(len(text[: max(0, offset - len(lead))].rstrip()) for offset in offsets)
 
 
-@lru_cache(maxsize=512)
 def plan_cuts(seed: int, trials: int, names: tuple[str, ...], least: int = 1) -> tuple[Cut, ...]:
     """The strings of all trials, cut at `least` tokens or more: each separates as many pairs of `names` as it can, pairs that
-    are still together first.
+    are still together first. More trials go on from what fewer have chosen.
 
     Two vocabularies are apart on a string when neither ends within one character of where the other ends, one token
     sooner or later included: an engine that counts a leading blank or an end token moves the cut by one.
     """
-    apart = np.zeros((len(names), len(names)))
+    return _cutter(seed, names, least).take(trials)
+
+
+@lru_cache(maxsize=64)
+def _cutter(seed: int, names: tuple[str, ...], least: int) -> _Cutter:
+    return _Cutter(seed, names, least)
+
+
+class _Cutter:
+    """The strings of one plan, chosen one after the other as far as they are wanted, and kept."""
+
+    def __init__(self, seed: int, names: tuple[str, ...], least: int) -> None:
+        self._plan, self._names, self._weight = Plan(seed=seed, claim=None), names, _weights(names)
+        self._shortest = max(SHORTEST_CUT, least)
+        self._pieces = 3 if self._shortest == SHORTEST_CUT else 6
+        self._apart = np.zeros((len(names), len(names)))
+        self._chosen: list[Cut | None] = []  # None where a trial's strings are too short in some vocabulary
+        self._turn = Lock()
+
+    def take(self, trials: int) -> tuple[Cut, ...]:
+        """The strings of the first `trials` trials."""
+        with self._turn:
+            drawn = [self._drawn(trial) for trial in range(len(self._chosen), trials)]
+            if drawn:
+                tokenizers.learn(self._names, [text for texts in drawn for text in texts])
+            for texts in drawn:
+                self._choose(texts)
+            return tuple(cut for cut in self._chosen[:trials] if cut is not None)
+
+    def _drawn(self, trial: int) -> list[str]:
+        rng = self._plan.rng(f"echo/{trial}")
+        return [strings.echo_text(rng, self._pieces) for _ in range(CANDIDATES if trial < MANY_TRIALS else LATE_CANDIDATES)]
+
+    def _choose(self, texts: Sequence[str]) -> None:
+        vocabularies = [tokenizers.vocabulary(name) for name in self._names]
+        best: tuple[float, Cut | None, np.ndarray] = (-np.inf, None, np.zeros_like(self._apart))
+        for text in texts:
+            ends = _visible_ends(vocabularies, text, LONGEST_CUT + self._shortest - SHORTEST_CUT + 2)
+            tokens = np.arange(self._shortest, ends.shape[1] - 1)
+            separated = _separated(ends, tokens)
+            gains = (self._weight * separated / (1.0 + self._apart) ** 4).reshape(len(tokens), self._weight.size).sum(axis=1)
+            at = int(gains.argmax()) if len(gains) else 0  # the first of equals
+            if len(gains) and gains[at] > best[0]:
+                best = (float(gains[at]), Cut(text, int(tokens[at])), separated[at])
+        self._chosen.append(best[1])
+        self._apart += best[2]
+
+
+def _weights(names: Sequence[str]) -> np.ndarray:
+    """How much it matters to tell each pair of vocabularies apart."""
     importance = np.array([PRIORITY.get(name, 1.0) for name in names])
-    weight = importance[:, None] * importance[None, :]
-    chosen: list[Cut] = []
-    shortest = max(SHORTEST_CUT, least)
-    pieces = 3 if shortest == SHORTEST_CUT else 6
-    for trial in range(trials):
-        rng = Plan(seed=seed, claim=None).rng(f"echo/{trial}")
-        best: tuple[float, Cut, np.ndarray] | None = None
-        for _ in range(CANDIDATES):
-            text = strings.echo_text(rng, pieces)
-            ends = [cuts(name, "", text) for name in names]
-            longest = min(LONGEST_CUT + shortest - SHORTEST_CUT, min(len(e) for e in ends) - 2)
-            for tokens in range(shortest, longest + 1):
-                separated = _separated(ends, tokens)
-                gain = float((weight * separated / (1.0 + apart) ** 4).sum())
-                if best is None or gain > best[0]:
-                    best = (gain, Cut(text, tokens), separated)
-        if best is None:
-            continue
-        chosen.append(best[1])
-        apart += best[2]
-    return tuple(chosen)
+    weights: np.ndarray = np.multiply.outer(importance, importance)
+    return weights
+
+
+def _visible_ends(vocabularies: Sequence[Vocabulary], text: str, most: int) -> np.ndarray:
+    """[v, k]: as `cuts` of vocabulary v without a lead, after k + 1 tokens; as many as all vocabularies have, at most `most`."""
+    visible = np.array([len(text[:offset].rstrip()) for offset in range(len(text) + 1)])
+    offsets = [vocabulary.cuts(text, most) or () for vocabulary in vocabularies]
+    shared = min(map(len, offsets), default=0)
+    ends: np.ndarray = visible[np.array([row[:shared] for row in offsets], dtype=np.intp)]
+    return ends
 
 
 @lru_cache(maxsize=512)
@@ -120,10 +162,10 @@ def plan_long(seed: int, names: tuple[str, ...]) -> str:
     """
     rng = Plan(seed=seed, claim=None).rng("echo/long")
     pool = [strings.edge_piece(kind, rng) for kind in strings.edge_kinds() for _ in range(LONG_POOL)]
+    tokenizers.learn(names, [_inside(piece) for piece in pool])
     foreign = np.array([_foreign_edges(names, piece) for piece in pool])  # (pieces, vocabularies, vocabularies)
     lengths = np.array([len(piece) + 1 for piece in pool])
-    importance = np.array([PRIORITY.get(name, 1.0) for name in names])
-    weight = importance[:, None] * importance[None, :]
+    weight = _weights(names)
     chosen: list[int] = []
     together = np.zeros((len(names), len(names)))
     left = LONG_CHARACTERS + 1
@@ -142,7 +184,7 @@ def plan_long(seed: int, names: tuple[str, ...]) -> str:
 
 def _foreign_edges(names: Sequence[str], piece: str) -> np.ndarray:
     """[t, w]: how many token edges of vocabulary t in ` piece`, inside a longer text, are no boundary of vocabulary w."""
-    text = f"x {piece}"
+    text = _inside(piece)
     edges = np.zeros((len(names), len(text)))
     for row, name in enumerate(names):
         edges[row, [edge - 1 for edge in tokenizers.vocabulary(name).edges(text) or () if edge > 0]] = 1.0
@@ -150,10 +192,16 @@ def _foreign_edges(names: Sequence[str], piece: str) -> np.ndarray:
     return result
 
 
-def _separated(ends: Sequence[tuple[int, ...]], tokens: int) -> np.ndarray:
-    near = np.array([[e[tokens - 2], e[tokens - 1], e[tokens]] for e in ends])  # (vocabularies, 3)
-    distance = np.abs(near[:, None, 1, None] - near[None, :, :]).min(axis=2)
-    both = np.minimum(distance, distance.T)
+def _inside(piece: str) -> str:
+    """A piece as it stands inside a longer text."""
+    return f"x {piece}"
+
+
+def _separated(ends: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """[t, u, v]: whether vocabularies u and v are apart on a string that is cut after `tokens[t]` tokens."""
+    near = np.stack([ends[:, tokens - 2], ends[:, tokens - 1], ends[:, tokens]], axis=-1).swapaxes(0, 1)  # (tokens, vocabularies, 3)
+    distance = np.abs(near[:, :, None, 1, None] - near[:, None, :, :]).min(axis=3)
+    both = np.minimum(distance, distance.swapaxes(1, 2))
     result: np.ndarray = both >= 2
     return result
 

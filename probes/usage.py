@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from fingerprints import accounting, strings, tokenizers
-from probes.counts import BACKGROUND, RECOUNT_PRIOR, ROUND_BOUND, SPAN, Fit, background, fit, hedged, log_mean_exp
+from probes.counts import BACKGROUND, RECOUNT_PRIOR, ROUND_BOUND, SPAN, Fit, background, fit, hedged, log_mean_exp, needed_rounds
 from probes.plan import RECOUNTERS, Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
 from probes.separation import Margins, Question, choose
@@ -61,22 +61,19 @@ def predicted(payload: str, names: tuple[str, ...]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=512)
-def plan_rounds(plan_seed: int, rounds: int, names: tuple[str, ...]) -> tuple[tuple[Question, ...], ...]:
-    """The questions of every round: a function of the seed and the installed vocabularies alone, never of the claim."""
-    chosen = []
-    for number in range(rounds):
-        rng = Plan(seed=plan_seed, claim=None).rng(f"usage/{number}")
-        pool = [strings.line(kind, rng) for kind in strings.kinds() for _ in range(POOL_LINES_PER_KIND)]
-        questions = choose(
-            pool,
-            lambda text: predicted(text, names),
-            questions=QUESTIONS_PER_ROUND,
-            lines_each=LINES_PER_QUESTION,
-            wanted=WANTED,
-            rng=rng,
-        )
-        chosen.append(questions)
-    return tuple(chosen)
+def plan_round(plan_seed: int, number: int, names: tuple[str, ...]) -> tuple[Question, ...]:
+    """The questions of round `number` (from 0): a function of the seed and the installed vocabularies alone, never of the claim."""
+    rng = Plan(seed=plan_seed, claim=None).rng(f"usage/{number}")
+    pool = [strings.line(kind, rng) for kind in strings.kinds() for _ in range(POOL_LINES_PER_KIND)]
+    tokenizers.learn(names, [message(line) for line in pool])
+    return choose(
+        pool,
+        lambda text: predicted(text, names),
+        questions=QUESTIONS_PER_ROUND,
+        lines_each=LINES_PER_QUESTION,
+        wanted=WANTED,
+        rng=rng,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -101,7 +98,7 @@ class UsageProbe:
     @property
     def rounds(self) -> int:
         """Rounds needed for the product of bounded likelihood ratios to be able to reach 1/alpha; at least two."""
-        return max(self.plan.usage_rounds, math.ceil(math.log(1.0 / self.plan.alpha) / hedged(math.inf)))
+        return max(self.plan.usage_rounds, needed_rounds(self.plan.alpha))
 
     def next_round(self, replies: Sequence[Reply]) -> Sequence[Ask]:
         """First one baseline alone, then the second baseline with the first round, then one round at a time."""
@@ -110,7 +107,8 @@ class UsageProbe:
             return [self._ask("usage/base/1", "")]
         if not any(reply.ok for reply in replies) or self._hopeless(replies):
             return []
-        for number, questions in enumerate(plan_rounds(self.plan.seed, self.rounds, self.names), start=1):
+        for number in range(1, self.rounds + 1):  # planned one by one: most audits end before the last
+            questions = plan_round(self.plan.seed, number - 1, self.names)
             asks = [self._ask(f"usage/{number}/{i}", question.text) for i, question in enumerate(questions, start=1)]
             if number == 1:
                 asks.insert(0, self._ask("usage/base/2", ""))
@@ -126,7 +124,7 @@ class UsageProbe:
         if not answered:
             error = next((reply.error for reply in mine if reply.error is not None), None)
             return self._untested(mine, "no question was answered" + (f" ({error.kind}: {error.text})" if error else ""))
-        apart = _cached_apart(answered)
+        apart = cached_apart(answered)
         base = [_prompt_tokens(reply, apart) for reply in answered if reply.ask.key.startswith("usage/base/")]
         bases = [count for count in base if count is not None]
         if not bases:
@@ -291,7 +289,7 @@ def _prompt_tokens(reply: Reply, cached_apart: bool = False) -> int | None:
     return reply.usage.prompt_tokens + ((reply.usage.cached_tokens or 0) if cached_apart else 0)
 
 
-def _cached_apart(answered: Sequence[Reply]) -> bool:
+def cached_apart(answered: Sequence[Reply]) -> bool:
     """Whether cached tokens are reported beside the prompt's and not inside: more of them than of the prompt's, or two identical
     requests that differ by no more than what the cache took over."""
     usages = [reply.usage for reply in answered if reply.usage is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 import numpy as np
@@ -10,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fingerprints import tokenizers
-from probes.echo import bounded_vocabularies, cuts, plan_cuts
+from probes.echo import bounded_vocabularies, cuts, plan_cuts, plan_long
 from probes.separation import Margins, choose, margins, scaled_margins
-from probes.usage import WANTED, plan_rounds
+from probes.usage import WANTED, plan_round
 
 counts = st.lists(st.integers(1, 120), min_size=3, max_size=5)
 
@@ -47,7 +48,7 @@ def test_the_climb_reaches_wanted_margins_and_counts_the_joined_texts_themselves
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_every_round_separates_all_known_vocabularies_by_the_margin_even_under_an_unknown_scale(seed: int) -> None:
-    for questions in plan_rounds(seed, 2, tokenizers.names()):
+    for questions in (plan_round(seed, number, tokenizers.names()) for number in range(2)):
         table = np.array([q.counts for q in questions], dtype=float).T
         assert margins(table).min() >= 4
         assert scaled_margins(table).min() >= 2.5
@@ -56,16 +57,39 @@ def test_every_round_separates_all_known_vocabularies_by_the_margin_even_under_a
 
 def test_rounds_and_seeds_share_no_line() -> None:
     lines = [
-        line for seed in (0, 1) for questions in plan_rounds(seed, 2, tokenizers.names()) for q in questions for line in q.text.split("\n")
+        line for seed in (0, 1) for number in range(2) for q in plan_round(seed, number, tokenizers.names()) for line in q.text.split("\n")
     ]
     assert len(lines) == len(set(lines))
 
 
 def test_the_same_seed_asks_the_same_questions_again() -> None:
-    plan_rounds.cache_clear()
-    first = plan_rounds(5, 1, tokenizers.names())
-    plan_rounds.cache_clear()
-    assert plan_rounds(5, 1, tokenizers.names()) == first
+    plan_round.cache_clear()
+    first = plan_round(5, 0, tokenizers.names())
+    plan_round.cache_clear()
+    assert plan_round(5, 0, tokenizers.names()) == first
+
+
+ALWAYS_ASKED = {
+    0: ("893ce2fa85e32b49", "202d22705f0876a5", "8d7ce8cb72781cb3"),
+    1: ("cc02f48d29cde123", "732c98a1d951fa90", "02559a2c11a637a4"),
+}
+"""Per seed the start of the SHA-256 of six cut strings, of six that leave 16 tokens at least, and of the long string; made by the plain
+planner of November 2026, which merged one piece at a time."""
+
+
+@pytest.mark.parametrize("seed", ALWAYS_ASKED)
+def test_a_seed_asks_what_it_has_always_asked(seed: int) -> None:
+    names = bounded_vocabularies()
+    asked = [repr([(cut.text, cut.tokens) for cut in plan_cuts(seed, 6, names, least)]) for least in (1, 16)]
+    digests = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in (*asked, plan_long(seed, names))]
+    assert tuple(digests) == ALWAYS_ASKED[seed]
+
+
+def test_more_trials_go_on_from_what_fewer_have_chosen() -> None:
+    names = bounded_vocabularies()[:4]
+    first = plan_cuts(3, 2, names)
+    assert plan_cuts(3, 5, names)[: len(first)] == first
+    assert plan_cuts(3, 2, names) == first
 
 
 def test_three_cuts_tell_the_most_claimed_vocabularies_apart() -> None:
