@@ -18,6 +18,7 @@ from fingerprints import choices, packs
 from fingerprints.choice_bets import CAP
 from fingerprints.choice_categories import Rule
 from fingerprints.choice_model import LEAST_SAMPLES, Array, Counts, Predictive, log_likelihoods
+from fingerprints.pack_claims import claimed_models
 from fingerprints.packs import Pack, PackError
 from fingerprints.questions import Question
 from fingerprints.scored import UNKNOWN, Scored
@@ -185,7 +186,7 @@ def why_no_reference(plan: Plan) -> str:
     if not available:
         return "no choices pack is installed: record one with `truename enroll` or name one with --pack"
     model = plan.claim.model if plan.claim is not None else None
-    if model is not None and not any(choices.claimed_models(pack, model) for pack in available):
+    if model is not None and not any(claimed_models(pack, model) for pack in available):
         return f"no references for {model}: record some with `truename enroll` or name a pack with --pack"
     if not any(question.text is not None for pack in available for question in pack.questions):
         return "no question texts: run `truename packs fetch`"
@@ -202,7 +203,7 @@ def _referenced(plan: Plan) -> tuple[_Referenced, ...]:
             rules, counts, expected = choices.reference(pack)
         except PackError:
             continue  # said by `truename packs verify`; here it is a question without references
-        claimed = tuple(choices.claimed_models(pack, plan.claim.model)) if plan.claim is not None else ()
+        claimed = tuple(claimed_models(pack, plan.claim.model)) if plan.claim is not None else ()
         for i, question in enumerate(pack.questions):
             known = expected[i].samples >= LEAST_SAMPLES
             if question.text is None or question.sha256 in found or not known.any():

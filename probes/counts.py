@@ -30,6 +30,15 @@ ROUND_BOUND = 30.0
 gateway counts), so a round alone never reaches 1/alpha = 100 and two independent rounds do: the contract's "on fresh
 strings twice"."""
 
+WHOLE_STAKE = 0.6
+"""Share of the bet against a claim that lies on "another model gives all replies"; the rest is on "it gives some" (verifier/mixture.py).
+Both are e-values of the same null hypothesis, so their average is one."""
+
+
+def needed_rounds(alpha: float) -> int:
+    """Rounds of counts after which the bet can reach 1/alpha."""
+    return math.ceil(math.log(1.0 / (WHOLE_STAKE * alpha)) / hedged(math.inf))
+
 
 def _log_window(residual: Array, width: Array | float) -> Array:
     """Log density of integer residuals of shape (…, questions) for windows of +-width around the prediction."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fingerprints import knowledge, packs
+from fingerprints.pack_claims import claimed_models
 from fingerprints.packs import Pack, PackError
 from fingerprints.questions import Question
 from fingerprints.scored import UNKNOWN, Scored
@@ -81,7 +82,7 @@ class KnowledgeProbe:
     def _askable(self, pack: Pack) -> list[Question]:
         """Questions with a text here and recorded answers of the claimed model. Empty for an unsound pack."""
         try:
-            claimed = knowledge.claimed_models(pack, self._claim)
+            claimed = claimed_models(pack, self._claim)
             recorded = knowledge.knows(pack, claimed)
         except PackError:
             return []

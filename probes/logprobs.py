@@ -16,6 +16,7 @@ from fingerprints import strings, tokenizers
 from probes.counts import log_mean_exp
 from probes.plan import Plan
 from probes.probe import Ask, Block, Evidence, Finding, Reply, TokenBytes
+from probes.readings import UNKNOWN, Reading
 from probes.truncation import TRIAL_BOUND, bounded
 
 INSTRUCTION = "Continue this list with more words of the same kinds: "
@@ -101,6 +102,19 @@ class LogprobsProbe:
             findings=tuple(findings),
             measured=({"key": keys[0], "measured": len(pieces), "predicted": {n: len(pieces) - k for n, k in foreign.items()}},),
         )
+
+    def readings(self, replies: Sequence[Reply]) -> Sequence[Reading]:
+        """Every reply's distinct tokens by themselves."""
+        found = []
+        for reply in replies:
+            if reply.ask.probe != self.name or not reply.tokens or not _spells(reply):
+                continue
+            pieces = {piece for token in reply.tokens for piece in _entries(token) if _ordinary(piece)}
+            foreign = {name: sum(not _contains(name, piece) for piece in pieces) for name in self.names}
+            logs = {name: n * math.log(FOREIGN) + (len(pieces) - n) * math.log1p(-FOREIGN) for name, n in foreign.items()}
+            null = logs.get(self.plan.claimed_tokenizer or "")
+            found.append(Reading(reply.ask.key, self.name, logs | {UNKNOWN: min(len(pieces), 2) * math.log(FOREIGN)}, null))
+        return found
 
     def _best(self, foreign: dict[str, int]) -> str | None:
         """The one vocabulary that has every token; the claimed one among several only where each of the others contains it whole.

@@ -19,6 +19,7 @@ from probes import echo
 from probes.counts import log_mean_exp
 from probes.plan import Plan
 from probes.probe import JSON, Ask, Block, Evidence, Finding, Reply
+from probes.readings import UNKNOWN, Reading
 from probes.truncation import ENOUGH, INSTRUCTION, TRIAL_BOUND, bounded
 
 KEEP = tuple(np.round(np.linspace(0.05, 0.99, 12), 3).tolist())
@@ -106,6 +107,16 @@ class StreamProbe:
             measured=tuple(self._row(key, copy) for key, copy in copies),
         )
 
+    def readings(self, replies: Sequence[Reply]) -> Sequence[Reading]:
+        """Every copy's chunk edges by themselves, against each vocabulary and against any gateway that merges or cuts chunks anew."""
+        found = []
+        for reply in replies:
+            copy = echo.align(reply, reply.ask.max_tokens, cut=False) if reply.chunks else ""
+            if isinstance(copy, echo.Echo) and copy.edges:
+                logs, null = _alone(copy, self.names, self.plan.claimed_tokenizer)
+                found.append(Reading(reply.ask.key, self.name, dict(logs), null))
+        return found
+
     def _discriminating(self, copies: Sequence[echo.Echo], logs: Mapping[str, float]) -> int:
         """Copies whose edges the claimed vocabulary explains and the one that is hardest to tell from it does not.
 
@@ -132,6 +143,15 @@ class StreamProbe:
 
 def _boundaries(name: str, copy: echo.Echo) -> frozenset[int]:
     return _edges(name, copy.lead + copy.text)
+
+
+@lru_cache(maxsize=2048)
+def _alone(copy: echo.Echo, names: tuple[str, ...], claimed: str | None) -> tuple[tuple[tuple[str, float], ...], float | None]:
+    """One copy's log likelihood per vocabulary and of an unknown one, and the most that any allowed gateway of `claimed` gives it."""
+    per_share = {name: [_log_edges(copy, _boundaries(name, copy), keep) for keep in KEEP] for name in names}
+    rechunked = _log_rechunked(copy)
+    logs = (*((name, log_mean_exp(values)) for name, values in per_share.items()), (UNKNOWN, rechunked))
+    return logs, max(*per_share[claimed], rechunked) if claimed in per_share else None
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -69,6 +68,21 @@ class Suite:
     enough_share: float
     """Share of another distinguishable backend that a consistent verdict has to rule out before further rounds are spared."""
 
+    def planned(self, probe: str) -> int:
+        """Questions that a probe of this name may ask at most; 1 for one that the suite does not size."""
+        sizes = {
+            "usage": 2 + usage.QUESTIONS_PER_ROUND * self.usage_rounds,
+            "truncation": self.echo_trials,
+            "logprobs": self.logprob_trials,
+            "bias": self.bias_trials,
+            "choice": self.choice_answers,
+            "style": self.style_answers,
+            "style-alone": self.style_alone_answers,
+            "knowledge": self.knowledge_answers,
+            "identity": self.identity_asks,
+        }
+        return max(1, sizes.get(probe, 1))
+
     def settled_by(self, excluded: float | None) -> bool:
         """Whether a consistent verdict that rules out this share keeps the suite's promise."""
         return excluded is not None and excluded <= self.enough_share
@@ -112,12 +126,12 @@ SUITES = {
         Suite(
             "deep",
             max_requests=300,
-            usage_rounds=6,
-            echo_trials=24,
+            usage_rounds=8,
+            echo_trials=80,
             long_echo=True,
             logprob_trials=6,
             bias_trials=4,
-            choice_answers=100,
+            choice_answers=60,
             style_answers=20,
             style_alone_answers=16,
             knowledge_answers=30,
@@ -151,7 +165,7 @@ def build(
     plan = Plan(
         seed=seed,
         claim=claim,
-        usage_rounds=max(suite.usage_rounds, math.ceil(math.log(1.0 / alpha) / counts.hedged(math.inf))),  # a strict alpha needs more
+        usage_rounds=max(suite.usage_rounds, counts.needed_rounds(alpha)),  # a strict alpha needs more
         packs=tuple(packs),
         today=today,
         echo_trials=suite.echo_trials,
@@ -198,9 +212,17 @@ def digest(suite: Suite) -> str:
             usage.WANTED.native,
             usage.WANTED.scaled,
         ],
-        "counts": [counts.BACKGROUND, counts.SPAN, counts.ROUND_BOUND, counts.NATIVE_PRIOR, counts.RECOUNT_PRIOR],
+        "counts": [counts.BACKGROUND, counts.SPAN, counts.ROUND_BOUND, counts.NATIVE_PRIOR, counts.RECOUNT_PRIOR, counts.WHOLE_STAKE],
         "priority": echo.PRIORITY,
-        "echo": [echo.THOUGHT, truncation.INSTRUCTION, echo.CANDIDATES, echo.SHORTEST_CUT, echo.LONGEST_CUT],
+        "echo": [
+            echo.THOUGHT,
+            truncation.INSTRUCTION,
+            echo.CANDIDATES,
+            echo.MANY_TRIALS,
+            echo.LATE_CANDIDATES,
+            echo.SHORTEST_CUT,
+            echo.LONGEST_CUT,
+        ],
         "long echo": [echo.LONG_CHARACTERS, echo.LONG_POOL, echo.SURVIVING, strings.edge_kinds(), stream.LONG_LIMIT],
         "logprobs": [logprobs.INSTRUCTION, logprobs.MAX_TOKENS, logprobs.ALTERNATIVES, logprobs.FOREIGN, logprobs.ENOUGH],
         "bias": [
@@ -264,6 +286,7 @@ def digest(suite: Suite) -> str:
         "truncation": [
             sorted(truncation.LEAST_LIMITS),
             truncation.OFF_CANONICAL,
+            truncation.ROUND,
             {str(k): v for k, v in truncation.SHIFTS.items()},
             truncation.TRIAL_BOUND,
         ],

@@ -34,6 +34,8 @@ def check_reasons(report: JSON, transcript: Transcript | None = None) -> None:
         elif code == "channels-disagree":
             named = re.split(r", |: ", text.rstrip("."))[1:]
             assert len(named) > 1 and set(named) <= {c["best"] for c in channels.values() if c["tested"]}, where
+        elif code == "replies-mixed":
+            assert report["mixture"] is None or f"Of {report['mixture']['told']} replies" in text, where
         elif code == "one-explanation":
             assert all(channels[name]["tested"] and channels[name]["e_value"] > 1 for name in ("choice", "style")), where
         elif code == "no-vocabulary-known":

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from fingerprints import signatures
@@ -23,14 +22,18 @@ from probes.paired import PAIRS
 from probes.paired_process import TOLERANCE
 from probes.probe import Ask, Block, Evidence, Probe, Reply
 from verifier import outages
-from verifier.accumulation import accumulated
+from verifier.accumulation import Heard, accumulated
+from verifier.backends import backends
 from verifier.decide import Verdict, decide, in_batch
 from verifier.errors import CannotRunError, UsageError
+from verifier.interleaving import LAST, Deck, opening
+from verifier.mixture import mixture
 from verifier.multiple import Carried
 from verifier.options import Settings, drawn_seed, named_wire, request_limit, resolve_claim, sent_model
 from verifier.references import as_asked, for_claim, named_by
 from verifier.report.model import Report, build
-from verifier.surroundings import Surroundings, Think, at_once, of_command_line
+from verifier.surroundings import Surroundings, of_command_line
+from verifier.telling import tell
 from verifier.transcript import Digests, Header, Transcript
 from verifier.version import VERSION
 
@@ -181,58 +184,105 @@ async def audit_target(
 async def _audit(
     target: Target, claim: Claim | None, settings: Settings, progress: Progress | None, reference: Target | None, around: Surroundings
 ) -> Report:
-    """Audit a parsed target: the loop of rounds, stopped as soon as the decision stands, then `judge` on the transcript."""
+    """Audit a parsed target: its questions asked from here, what to ask and what to conclude thought of in the surroundings."""
     from verifier.endpoint.client import EndpointClient, Limits
     from verifier.pairing import AskBoth
 
-    settings, policy, think = settings.checked(), around.policy, around.think
-    header = await think(lambda: make_header(target, claim, settings, reference))
+    settings, policy = settings.checked(), around.policy
+    header = await around.think(lambda: make_header(target, claim, settings, reference))
     limits = Limits(
         timeout_s=settings.timeout_s, max_requests=header.max_requests, max_tokens=settings.max_tokens, concurrency=settings.concurrency
     )
     tell: Callable[[Reply], None] | None = (lambda reply: progress(reply, None)) if progress else None
     alone = EndpointClient(target, limits, policy, on_reply=tell)
     async with alone if reference is None else AskBoth(target, reference, limits, policy, tell) as client:
-        probes = await think(lambda: probes_for(header, claim, settings.packs))
-        replies, stopped_early = await interrogate(client.ask_all, probes, header, progress, think)
-    transcript = Transcript(header, tuple(replies), stopped_early)
-    return await think(lambda: conclude(transcript, transcript.to_bytes(), packs=settings.packs))
+        return await around.converse(_Conversation(header, claim, settings.packs), client.ask_all, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversation:
+    """An audit from its first question to its report, as `surroundings.Conversation`."""
+
+    header: Header
+    claim: Claim | None
+    packs: tuple[Pack, ...]
+
+    async def __call__(self, ask_all: AskAll, progress: Progress | None, /) -> Report:
+        probes = probes_for(self.header, self.claim, self.packs)
+        replies, stopped_early = await interrogate(ask_all, probes, self.header, progress)
+        transcript = Transcript(self.header, tuple(replies), stopped_early)
+        return conclude(transcript, transcript.to_bytes(), packs=self.packs)
 
 
 async def interrogate(
-    ask_all: AskAll, probes: Sequence[Probe], header: Header, progress: Progress | None = None, think: Think = at_once
+    ask_all: AskAll, probes: Sequence[Probe], header: Header, progress: Progress | None = None
 ) -> tuple[list[Reply], bool]:
-    """Run the probes in order, round by round. Gives the replies and whether the decision ended the audit early.
+    """Run the probes: their openings in order, the rest as it is dealt (verifier/interleaving.py).
 
-    `ask_all` is `EndpointClient.ask_all`, or a simulated endpoint's. Raises CannotRunError when nothing at all is answered.
+    Gives the replies and whether the decision ended the audit early. `ask_all` is `EndpointClient.ask_all`, or a simulated endpoint's.
+    Raises CannotRunError when nothing at all is answered.
     """
-    replies: list[Reply] = []
-    verdict: Verdict | None = None
-    carried = carried_by(header)
+    rounds = _Rounds(ask_all, probes, header, progress)
     for probe in probes:
-        asked = False
-        while asks := await think(partial(probe.next_round, read_by(probe, replies))):
-            settled = verdict is not None and suites.SUITES[header.suite].settled_by(verdict.excludes_share)
-            # Who names a reference wants it compared, and limits are worth knowing of an honest endpoint too.
-            if asked and settled and header.early_stop and probe.name != "paired" and probe.block is not Block.SURFACE:
-                break  # consistent, and the suite's promise is kept: every channel still gets its first round
-            asked = True
-            answered = await ask_all(asks, retry_timeouts=bool(replies))
-            replies.extend(answered)
-            if not any(reply.ok for reply in replies):
-                raise could_not_run(replies, header.target["origin"])
-            verdict = await think(partial(_so_far, probes, tuple(replies), header, carried))
-            if progress and replies:
-                progress(replies[-1], verdict)
-            if verdict.outcome == "inconsistent" and header.early_stop:
-                return replies, True
-            if len(answered) < len(asks):
-                return replies, False  # the budget is spent
-    return replies, False
+        asked = 0
+        while opening(probe, asked) and not (asked and rounds.spares(probe)) and (asks := rounds.next_of(probe)):
+            asked += len(asks)
+            if await rounds.ended_by(asks):
+                return rounds.replies, rounds.stopped
+    deck = Deck(probes, suites.SUITES[header.suite], header.seed)
+    while asks := deck.deal(rounds.read_by, rounds.spares):
+        if await rounds.ended_by(asks):
+            return rounds.replies, rounds.stopped
+    for probe in probes:
+        while probe.name in LAST and not rounds.spares(probe) and (asks := rounds.next_of(probe)):
+            if await rounds.ended_by(asks):
+                return rounds.replies, rounds.stopped
+    return rounds.replies, False
 
 
-def _so_far(probes: Sequence[Probe], replies: Sequence[Reply], header: Header, carried: Carried | None) -> Verdict:
-    return decide([probe.read(read_by(probe, replies)) for probe in probes], header.claim, header.alpha, carried=carried)
+class _Rounds:
+    """An audit under way: what was answered, and what it has come to."""
+
+    def __init__(self, ask_all: AskAll, probes: Sequence[Probe], header: Header, progress: Progress | None) -> None:
+        self.replies: list[Reply] = []
+        self.stopped = False
+        self._ask_all, self._probes, self._header, self._progress = ask_all, probes, header, progress
+        self._carried = carried_by(header)
+        self._heard = Heard(probes)
+        self._verdict: Verdict | None = None
+
+    def read_by(self, probe: Probe) -> list[Reply]:
+        """The replies so far that `probe` reads."""
+        return read_by(probe, self.replies)
+
+    def next_of(self, probe: Probe) -> Sequence[Ask]:
+        """The probe's next round."""
+        return probe.next_round(self.read_by(probe))
+
+    def spares(self, probe: Probe) -> bool:
+        """Whether the verdict so far spares further rounds: consistent, and the suite's promise is kept.
+
+        Who names a reference wants it compared, and limits are worth knowing of an honest endpoint too.
+        """
+        settled = self._verdict is not None and suites.SUITES[self._header.suite].settled_by(self._verdict.excludes_share)
+        return settled and self._header.early_stop and probe.name != "paired" and probe.block is not Block.SURFACE
+
+    async def ended_by(self, asks: Sequence[Ask]) -> bool:
+        """Ask, and decide anew. Whether the audit ends here: accused, where that may stop it, or its budget spent."""
+        answered = await self._ask_all(asks, retry_timeouts=bool(self.replies))
+        self.replies.extend(answered)
+        if not any(reply.ok for reply in self.replies):
+            raise could_not_run(self.replies, self._header.target["origin"])
+        self._verdict = self._so_far()
+        if self._progress and self.replies:
+            self._progress(self.replies[-1], self._verdict)
+        self.stopped = self._verdict.outcome == "inconsistent" and self._header.early_stop
+        return self.stopped or len(answered) < len(asks)
+
+    def _so_far(self) -> Verdict:
+        mixed = mixture(tell(self._probes, self.replies, self._header.claim), [reply.ask.key for reply in self.replies])
+        evidence = self._heard.evidence(self.replies)
+        return decide(evidence, self._header.claim, self._header.alpha, carried=self._carried, mixed=mixed)
 
 
 def could_not_run(replies: Sequence[Reply], origin: str) -> NothingAnsweredError:
@@ -268,10 +318,13 @@ def conclude(transcript: Transcript, data: bytes, claim: Claim | None = None, pa
     probes = probes_for(header, judged, as_asked(packs, transcript.replies))
     evidence: list[Evidence] = [probe.read(read_by(probe, transcript.replies)) for probe in probes]
     carried = carried_by(header)
-    verdict = decide(evidence, judged, header.alpha, outages.findings(transcript.replies), carried)
+    behind = backends(probes, transcript.replies, judged, datetime.fromisoformat(header.started))
+    further = (*outages.findings(transcript.replies), *behind.findings)
+    verdict = decide(evidence, judged, header.alpha, further, carried, behind.mixed)
     if header.batch and verdict.outcome == "inconclusive":
-        verdict = in_batch(verdict, decide(evidence, judged, header.batch["alpha"], carried=carried), int(header.batch["endpoints"]))
-    return build(transcript, data, evidence, verdict, judged, accumulated(probes, transcript.replies))
+        alone = decide(evidence, judged, header.batch["alpha"], carried=carried, mixed=behind.mixed)
+        verdict = in_batch(verdict, alone, int(header.batch["endpoints"]))
+    return build(transcript, data, evidence, verdict, judged, accumulated(probes, transcript.replies, judged), behind)
 
 
 def probes_for(header: Header, claim: Claim | None, packs: Sequence[Pack] = ()) -> tuple[Probe, ...]:

@@ -15,13 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
+
 from fingerprints import catalog
 from fingerprints.catalog import Claim
-from probes.counts import log_mean_exp
+from probes.counts import WHOLE_STAKE, log_mean_exp
 from probes.plan import RECOUNTERS
 from probes.probe import Block, Evidence, Finding
 from verifier import reasons
 from verifier.attribution import Attribution, attribute
+from verifier.mixture import LEAST_TOLD, Mixture
 from verifier.multiple import Carried
 from verifier.reasons import LEANING
 
@@ -82,15 +85,20 @@ class Verdict:
 
 
 def decide(
-    evidence: Sequence[Evidence], claim: Claim | None, alpha: float, further: Sequence[Finding] = (), carried: Carried | None = None
+    evidence: Sequence[Evidence],
+    claim: Claim | None,
+    alpha: float,
+    further: Sequence[Finding] = (),
+    carried: Carried | None = None,
+    mixed: Mixture | None = None,
 ) -> Verdict:
     """The verdict that the evidence supports so far, with `further` findings that no channel makes. Valid under any stopping rule.
 
-    With `carried`, the e-value is that of this audit and of all earlier ones of the same endpoint and claim together, and alpha
-    the error rate over all of them and all that follow.
+    `mixed` is what the replies one by one say of a second backend (verifier/mixture.py). With `carried`, the e-value is that of this
+    audit and of all earlier ones of the same endpoint and claim together, and alpha the error rate over all of them and all that follow.
     """
     who = attribute(evidence)
-    log_e = own = evidence_against(evidence)
+    log_e = own = evidence_against(evidence, mixed)
     if carried is not None:
         log_e = carried.after(own).log_e
     findings = tuple(_dedupe([f for e in evidence for f in e.findings] + _disagreements(evidence) + list(further)))
@@ -99,10 +107,14 @@ def decide(
         outcome, resolution, why = _identify(evidence, who)
     elif pair := _accused(evidence, log_e, alpha, findings):
         outcome, resolution, why = "inconsistent", _finest(pair), reasons.against(evidence)
-    elif by := _cleared(evidence, claim, who):
+    elif mixed is not None and _mixture_accused(mixed, log_e, alpha):
+        outcome, resolution, why = "inconsistent", "tokenizer", [reasons.mixed(mixed), *reasons.against(evidence)]
+    elif (by := _cleared(evidence, claim, who)) and not _looks_mixed(mixed):
         outcome, resolution, why = "consistent", _finest(by), reasons.matches(evidence)
     else:
         outcome, why = "inconclusive", reasons.missing(evidence, claim)
+        if mixed is not None and _looks_mixed(mixed):
+            why = [reasons.mixed(mixed), *why]
     return Verdict(
         outcome=outcome,
         log_e=log_e,
@@ -129,16 +141,20 @@ def in_batch(verdict: Verdict, alone: Verdict, endpoints: int) -> Verdict:
     return replace(verdict, reasons=(reason, *verdict.reasons), next="Audit this endpoint alone, or repeat the batch with --suite deep.")
 
 
-def evidence_against(evidence: Sequence[Evidence]) -> float:
+def evidence_against(evidence: Sequence[Evidence], mixed: Mixture | None = None) -> float:
     """Log e-value against the claim: channels that read the same answers average, channels of fresh answers multiply.
 
-    Surface channels (marks, self-reports) are left out: what they show has no stated law under an honest endpoint.
+    The bet on a mixture reads the same answers once more, so it averages with all of them. Surface channels (marks, self-reports) are
+    left out: what they show has no stated law under an honest endpoint.
     """
     groups: dict[str, list[float]] = {}
     for e in evidence:
         if e.tested and e.block is not Block.SURFACE:
             groups.setdefault(e.answers or e.channel, []).append(e.log_e)
-    return math.fsum(log_mean_exp(logs) for logs in groups.values())
+    whole = math.fsum(log_mean_exp(logs) for logs in groups.values())
+    if mixed is None:
+        return whole
+    return float(np.logaddexp(math.log(WHOLE_STAKE) + whole, math.log1p(-WHOLE_STAKE) + mixed.log_e))
 
 
 def _accused(evidence: Sequence[Evidence], log_e: float, alpha: float, findings: Sequence[Finding]) -> list[Evidence]:
@@ -162,10 +178,30 @@ def _accused(evidence: Sequence[Evidence], log_e: float, alpha: float, findings:
     hidden = any(finding.code == "hidden-prompt" for finding in findings)
     leaning = [e for e in tested if e.log_e >= LEANING and e.best is not None]
     for one, other in combinations(leaning, 2):
-        alike = one.block is not other.block and one.best == other.best and not hidden
+        alike = one.block is not other.block and _same_model(one.best, other.best) and not hidden
         if alike and (min(one.log_e, other.log_e) >= AGREEING or max(one.log_e, other.log_e) >= threshold):
             return [one, other]
     return []
+
+
+def _mixture_accused(mixed: Mixture, log_e: float, alpha: float) -> bool:
+    """Whether a second backend carries an accusation at this alpha.
+
+    Counts carry it alone where they match a vocabulary that no honest gateway counts with on fresh strings twice, and no text of the same
+    replies says otherwise; else two channels of the same replies that nothing else explains together.
+    """
+    threshold = math.log(1.0 / alpha)
+    if not mixed.mixed or min(log_e, mixed.joint) < threshold:
+        return False
+    if mixed.channels.get(COUNT_CHANNEL, 0.0) >= threshold and mixed.rounds >= 2:
+        return True
+    against = [name for name, value in mixed.channels.items() if value >= AGREEING]
+    return any(not EXPLAINED_BY.get(a, frozenset()) & EXPLAINED_BY.get(b, frozenset()) for a, b in combinations(against, 2))
+
+
+def _looks_mixed(mixed: Mixture | None) -> bool:
+    """Whether a second backend is visible, be it by too little to accuse: then nothing is cleared."""
+    return mixed is not None and (len(mixed.others) >= LEAST_TOLD or (bool(mixed.others) and mixed.log_e > LEANING))
 
 
 def _agrees(channel: Evidence, counts: Evidence) -> bool:
@@ -178,6 +214,12 @@ def _agrees(channel: Evidence, counts: Evidence) -> bool:
         return True
     looks_like = catalog.find(channel.best) if channel.best is not None else None
     return looks_like is not None and looks_like.tokenizer == counts.best
+
+
+def _same_model(one: str | None, other: str | None) -> bool:
+    """Whether two names are one model's: packs spell names as their sources do."""
+    found = [catalog.find(name) if name is not None else None for name in (one, other)]
+    return one == other or (found[0] is not None and found[1] is not None and found[0].name == found[1].name)
 
 
 def _explained_together(one: Evidence, other: Evidence) -> bool:
@@ -197,6 +239,8 @@ def _cleared(evidence: Sequence[Evidence], claim: Claim, who: Attribution) -> li
         return []
     if any(_unlike(e, claim) for e in tested if e.block in (Block.CHOICE, Block.STYLE, Block.KNOWLEDGE)):
         return []  # forged counts match whatever is claimed
+    if _looks_like_sibling(who, claim):
+        return []
     supporting = [e for e in tested if e.supports_claim]
     tokens = [e for e in supporting if e.block is Block.TOKENIZER]
     behaviour = [e for e in supporting if e.block not in (Block.TOKENIZER, Block.SURFACE)]
@@ -223,6 +267,18 @@ def _unlike(e: Evidence, claim: Claim) -> bool:
         if name in names or (claim.family is not None and (held := catalog.find(name)) is not None and held.family == claim.family)
     ]
     return bool(own) and max(e.log_likelihood.values()) - max(own) > AGREEING
+
+
+def _looks_like_sibling(who: Attribution, claim: Claim) -> bool:
+    """Whether the posterior is sure of another model of the claimed family, with references of the claimed model beside it.
+
+    A sibling shares the vocabulary and much of the behaviour: this accuses nobody, but nobody is cleared over it.
+    """
+    first = who.candidates[0] if who.candidates else None
+    if first is None or first.posterior < SURE or first.family != claim.family or catalog.find(first.name) is None:
+        return False
+    referenced = any(_same_model(candidate.name, claim.model) for candidate in who.candidates)
+    return referenced and not _same_model(first.name, claim.model)
 
 
 def _finest(evidence: Sequence[Evidence]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from fingerprints.catalog import Claim
 from probes.plan import RECOUNTERS
 from probes.probe import Block, Evidence
+from verifier.mixture import Mixture
 
 Reasons = list[tuple[str, str]]
 
@@ -96,6 +97,15 @@ def missing(evidence: Sequence[Evidence], claim: Claim | None) -> Reasons:
     if len({e.block for e in behaviour}) > 1:
         found.append(("one-explanation", _ONE_EXPLANATION))
     return found + not_tested(evidence)
+
+
+def mixed(found: Mixture) -> tuple[str, str]:
+    """What single replies say of a second backend."""
+    text = (
+        f"Of {found.told} replies that tell the two apart, {len(found.others)} are those of the vocabulary {found.candidate} and "
+        f"{len(found.claimed)} those of the claimed model."
+    )
+    return "replies-mixed", text
 
 
 def not_tested(evidence: Sequence[Evidence]) -> Reasons:

@@ -79,7 +79,7 @@ def test_an_accusation_ends_the_audit_at_once() -> None:
 
 
 def test_doubt_is_asked_to_the_end() -> None:
-    assert asked(Rounds("usage", 3, matches=4), Rounds("truncation", 5, log_e=0.01)) == {"usage": 2, "truncation": 5}
+    assert asked(Rounds("usage", 3, matches=4), Rounds("truncation", 5, log_e=0.01)) == {"usage": 3, "truncation": 5}
 
 
 def test_a_channel_that_turns_against_a_cleared_claim_is_heard() -> None:

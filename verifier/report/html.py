@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from probes.probe import Block, Reply
+from verifier.canonical import canonical
 from verifier.errors import CannotRunError
 from verifier.report import plots_answers, plots_tokens, plots_verdict, texts_verdict
 from verifier.report.html_questions import anchors, sections
@@ -84,7 +85,7 @@ def render_html(report: Report, *, lang: str = "en") -> bytes:
 def render_batch_html(batch: Batch, *, lang: str = "en") -> bytes:
     """The page over many endpoints, UTF-8: one table, then every row's verdict and what it did not test."""
     t = texts(lang)
-    data = json.loads(json.dumps(batch.to_json()))
+    data = batch.to_json()
     rows = []
     for row, result in zip(data["rows"], batch.results, strict=True):
         words = texts_verdict.words(json.loads(result.report.to_json()), t) if result.report is not None else None
@@ -92,7 +93,7 @@ def render_batch_html(batch: Batch, *, lang: str = "en") -> bytes:
     return _page(
         "batch.html",
         t,
-        hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest(),
+        hashlib.sha256(canonical(data)).hexdigest(),
         data=data,
         rows=rows,
         title=t("batch.title", n=data["endpoints"]),

@@ -14,6 +14,7 @@ from typing import Any
 
 from fingerprints.catalog import Claim
 from probes.probe import Evidence
+from verifier.backends import ONE_BACKEND, Backends
 from verifier.canonical import LARGEST_INTEGER, canonical, read_json
 from verifier.decide import Verdict
 from verifier.errors import CannotRunError
@@ -71,8 +72,11 @@ def build(
     verdict: Verdict,
     claim: Claim | None,
     progress: Sequence[Mapping[str, float]],
+    behind: Backends = ONE_BACKEND,
 ) -> Report:
-    """The report on `transcript`, whose exact file bytes are `data`, judged against `claim`; `progress` as accumulation.py gives it."""
+    """The report on `transcript`, whose exact file bytes are `data`, judged against `claim`.
+
+    `progress` is as accumulation.py gives it, `behind` as backends.py does."""
     header = transcript.header
     seconds = max((reply.at + reply.seconds for reply in transcript.replies), default=0.0)
     told = lineage(evidence, verdict.who, transcript.replies, header.target["wire"])
@@ -93,8 +97,8 @@ def build(
         "findings": [{"code": f.code, "strength": f.strength, "text": f.text, "ask_ids": list(f.ask_ids)} for f in verdict.findings],
         "lineage": told.to_json() if told else None,
         "blocks": _blocks(evidence),
-        "mixture": None,
-        "switches": [],
+        "mixture": behind.mixture,
+        "switches": list(behind.switches),
         "progress": list(progress),
         "cost": {
             "requests": sum(reply.attempts for reply in transcript.replies),

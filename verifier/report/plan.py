@@ -11,8 +11,8 @@ def plan_json(plan: Plan, seed: int) -> dict[str, Any]:
     """Requests, tokens, an estimated price in dollars (null where unknown), the same per endpoint asked, and every question."""
     return {
         "seed": seed,
-        **_cost_json(plan.total),
-        "sides": {side: _cost_json(cost) for side, cost in plan.sides.items()},
+        **cost_json(plan.total),
+        "sides": {side: cost_json(cost) for side, cost in plan.sides.items()},
         "probes": plan.goals,
         "questions": [
             {"key": ask.key, "to": ask.to, "max_tokens": ask.max_tokens, "stream": ask.stream, "message": ask.messages[-1][1]}
@@ -39,7 +39,8 @@ def plan_text(plan: Plan, seed: int) -> str:
     return "\n".join(lines)
 
 
-def _cost_json(cost: Cost) -> dict[str, Any]:
+def cost_json(cost: Cost) -> dict[str, Any]:
+    """A cost as plain data: requests, tokens, dollars to three digits, and which price they are at."""
     return {
         "requests": cost.requests,
         "prompt_tokens": cost.prompt_tokens,
