@@ -39,7 +39,7 @@ arguments=(audit --format=markdown "--suite=$AUDIT_SUITE" "--alpha=$AUDIT_ALPHA"
 [ -z "$AUDIT_BASE_URL" ] || arguments+=(-- "$AUDIT_BASE_URL")
 
 # An earlier run's summaries may lie there; this one's must not be taken for them where it fails.
-rm -f -- "$AUDIT_OUT/batch.json" "$AUDIT_OUT/truename.sarif" "$AUDIT_OUT/truename.junit.xml"
+rm -f -- "$AUDIT_OUT"/batch.{json,html,dsse.json} "$AUDIT_OUT/truename.sarif" "$AUDIT_OUT/truename.junit.xml"
 
 # What an endpoint wrote is in the log too: until the random word comes back, the runner takes no commands from it.
 word=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -71,6 +71,7 @@ class _Catalog:
     rewrites: tuple[tuple[re.Pattern[str], str], ...]
 
 
+@lru_cache(maxsize=4096)
 def find(name: str) -> Model | None:
     """The model that `name` means: a canonical name or an alias, else what the catalog's rules (provider prefixes, dates, quantisation,
     settings) reduce it to. None for anything else, an unknown fine-tune of a known model included. Never raises on any text."""

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from fingerprints import catalog
 from fingerprints.choice_bets import Bets, bets
 from fingerprints.choice_categories import Rule, RuleError
 from fingerprints.choice_exchange import Exchange, exchange
 from fingerprints.choice_model import LEAST_SAMPLES, Array, Counts, Predictive, log_likelihoods, predictive
 from fingerprints.choice_tests import SameModel
+from fingerprints.pack_claims import claimed_models
 from fingerprints.packs import Pack, PackError, PackModel
 from fingerprints.questions import Question, text_digest
 from fingerprints.scored import UNKNOWN, Scored
@@ -94,17 +94,6 @@ def score(pack: Pack, answers: Mapping[str, Sequence[str]], claim_model: str | N
         answers=count,
         invalid=invalid,
     )
-
-
-def claimed_models(pack: Pack, claim_model: str | None) -> list[int]:
-    """Which of the pack's models (positions) a claim may mean: those of its name, and all that share weights with them."""
-    if claim_model is None:
-        return []
-    found = catalog.find(claim_model)
-    wanted = {claim_model.casefold()} | ({found.name.casefold()} if found is not None else set())
-    named = [model for model in pack.models if model.name.casefold() in wanted or model.weights.casefold() in wanted]
-    classes = {model.weights for model in named}
-    return [m for m, model in enumerate(pack.models) if model.weights in classes]
 
 
 def build_pack(

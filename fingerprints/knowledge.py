@@ -7,6 +7,7 @@ a search or a told date makes a model know more, never less. Nothing here is tun
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fingerprints import catalog, korean
+from fingerprints import korean
 from fingerprints.knowledge_answers import DECLINED, Form, FormError, key
+from fingerprints.pack_claims import claimed_models
 from fingerprints.packs import Pack, PackError, PackModel
 from fingerprints.questions import Question, text_digest
 from fingerprints.scored import UNKNOWN, Scored
@@ -113,16 +115,6 @@ def known(pack: Pack, claim_model: str | None) -> tuple[str, ...]:
     return tuple(pack.questions[i].id for i in sorted(positions))
 
 
-def claimed_models(pack: Pack, claim_model: str | None) -> list[int]:
-    """Which of the pack's models (positions) a claim may mean: those of its name in the catalog, and all that share weights with them."""
-    if claim_model is None:
-        return []
-    found = catalog.find(claim_model)
-    wanted = {claim_model.casefold()} | ({found.name.casefold()} if found is not None else set())
-    classes = {model.weights for model in pack.models if model.name.casefold() in wanted}
-    return [m for m, model in enumerate(pack.models) if model.weights in classes]
-
-
 def build_pack(
     name: str,
     version: str,
@@ -133,16 +125,22 @@ def build_pack(
     origin: str,
     licence: str,
     expires: str | None,
+    forms: Mapping[str, Form] | None = None,
 ) -> Pack:
-    """A knowledge pack from `answers` ((question id, model name) -> texts). Raises PackError where no answer can be read, and for a
-    question that is not ours: how its answers are read is not known."""
+    """A knowledge pack from `answers` ((question id, model name) -> texts). `forms` says by a question's digest how its answers are read;
+    for our own questions that is known.
+
+    Raises PackError where no answer can be read, for a question without a form, and where the table would be too large."""
     kept = [question for question in questions if any(answers.get((question.id, model.name)) for model in models)]
-    strange = [question.id for question in kept if question.sha256 not in _forms()]
+    known_forms = {**(forms or {}), **_forms()}
+    strange = [question.id for question in kept if question.sha256 not in known_forms]
     if strange:
         raise PackError(f"it is not known how answers to {strange[0]} are read")
-    forms = [_forms()[question.sha256] for question in kept]
+    if len(kept) * len(models) * MAX_SAMPLES > _MOST_CELLS:
+        raise PackError(f"{len(kept)} questions and {len(models)} models are more than a knowledge pack holds")
+    read_as = [known_forms[question.sha256] for question in kept]
     table = np.zeros((len(kept), len(models), MAX_SAMPLES), dtype=np.uint32)
-    for q, (question, form) in enumerate(zip(kept, forms, strict=True)):
+    for q, (question, form) in enumerate(zip(kept, read_as, strict=True)):
         for m, model in enumerate(models):
             for s, text in enumerate(answers.get((question.id, model.name), ())[:MAX_SAMPLES]):
                 table[q, m, s] = key(form, text)
@@ -161,7 +159,7 @@ def build_pack(
         questions=tuple(kept),
         models=tuple(PackModel(models[m].name, models[m].family, models[m].base, models[m].weights, int(samples[m])) for m in whole),
         arrays={"answers": table[:, whole]},
-        extra={"forms": [form.to_json() for form in forms]},
+        extra={"forms": [form.to_json() for form in read_as]},
     )
 
 
@@ -171,6 +169,17 @@ def own_questions() -> tuple[Question, ...]:
     return tuple(
         Question(row["id"], text_digest(text := _text(row)), "knowledge", row["language"], text, None, MAX_TOKENS, 0.0) for row in _table()
     )
+
+
+def forms_of(packs: Sequence[Pack]) -> dict[str, Form]:
+    """How answers to the questions of these packs are read, by the question's digest; the first pack's word counts. Of sound knowledge
+    packs only: others have no such forms."""
+    found: dict[str, Form] = {}
+    for pack in packs:
+        with contextlib.suppress(PackError):
+            for question, form in zip(pack.questions, reference(pack).forms, strict=True):
+                found.setdefault(question.sha256, form)
+    return found
 
 
 def own_forms() -> tuple[Form, ...]:

@@ -40,7 +40,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """An Ed25519 signature over a manifest, as it stands in a file. Nothing here has checked it."""
+    """An Ed25519 signature over a manifest, as it stands in a file. verifier.pack_files checks it whenever it reads one."""
 
     public_key: str
     """32 bytes, hex."""
@@ -106,7 +106,9 @@ def read_pack(data: bytes) -> Pack:
 
 
 def signature_of(data: bytes) -> tuple[Signature, bytes] | None:
-    """The signature that a file carries, unchecked, and the bytes that it should be over; None for an unsigned file. Raises PackError."""
+    """The signature that a file carries and the bytes that it should be over, for the caller to check; None for an unsigned file.
+
+    Raises PackError."""
     members = _members(data)
     raw = members.get(_SIGNATURE)
     if raw is None:

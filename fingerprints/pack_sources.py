@@ -1,7 +1,8 @@
 """Reads the published forms of recorded answers: number picks, AlpacaEval outputs, Arena-Hard answers, plain JSON lines.
 
 Takes the bytes of files and gives rows of (question, model, answer) with the questions' texts, whatever the form; PackError with one
-line where a file has none. Nothing is guessed: a row without a model or an answer is counted and left out.
+line where a file has none. Nothing is guessed: a row without a model or an answer is counted and left out, and a question of our own is
+known by its digest alone.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
-from fingerprints import catalog, published, question_sources
+from fingerprints import catalog, choices, knowledge, published, question_sources, same_prompt
+from fingerprints.knowledge_answers import Form as AnswerForm
+from fingerprints.knowledge_answers import FormError
 from fingerprints.packs import PackError, PackModel
 from fingerprints.questions import Question, QuestionKind, Source, text_digest
 
@@ -41,12 +45,15 @@ class Recorded:
     """Rows without a question, a model or an answer."""
     unknown_questions: list[str] = field(default_factory=list)
     """Ids that rows answer and no file explains."""
+    answer_forms: dict[str, AnswerForm] = field(default_factory=dict)
+    """How answers to questions of knowledge are read, by the question's digest; ours are left out."""
 
 
 def read(files: Mapping[str, bytes], form: Form | None = None, language: str = "en", kind: QuestionKind | None = None) -> Recorded:
     """The answers in `files` (name -> bytes, plain or gzip); without `form`, what the first file with answers looks like.
 
-    Raises PackError where no file holds answers in that form, or none whose question is known."""
+    `kind` says what questions are that are not our own; answers to our own of another kind are left out. Raises PackError where no file
+    holds answers in that form, none whose question is known, or answers to questions of several kinds."""
     documents = {name: published.documents(data) for name, data in files.items()}
     rows = [row for each in documents.values() for document in each for row in _rows(document)]
     if len(rows) > MAX_ROWS:
@@ -73,8 +80,17 @@ def read(files: Mapping[str, bytes], form: Form | None = None, language: str = "
         else:
             if question_id not in known:
                 known[question_id] = _question(question_id, text, chosen, language, kind or "open")
-            recorded.answers.setdefault((question_id, model), []).extend(answers)
-    recorded.questions = _once(known, recorded)
+            if kind in (None, known[question_id].kind):
+                recorded.answers.setdefault((question_id, model), []).extend(answers)
+            else:
+                recorded.left_out += 1
+    answered = {question_id for question_id, _ in recorded.answers}
+    recorded.questions = _once({name: question for name, question in known.items() if name in answered}, recorded)
+    kinds = sorted({question.kind for question in recorded.questions})
+    if len(kinds) > 1:
+        raise PackError(f"the files answer questions of several kinds: import each by itself, with --questions-are {' or '.join(kinds)}")
+    if kinds == ["knowledge"]:
+        recorded.answer_forms = _answer_forms(rows, recorded.questions)
     if not recorded.questions:
         hint = (
             f": {len(recorded.unknown_questions)} questions have no text here (give their file too)" if recorded.unknown_questions else ""
@@ -194,12 +210,45 @@ def _text(value: Any) -> str | None:
 
 
 def _question(question_id: str, text: str, form: Form, language: str, kind: QuestionKind) -> Question:
+    digest = text_digest(text)
+    if form == "jsonl" and digest in _own_questions():
+        return dataclasses.replace(_own_questions()[digest], id=question_id)
     source: Source | None = None
     if form == "alpaca-eval":
         source = question_sources.source("alpaca-eval")
     elif form == "arena-hard":
         source = question_sources.source("arena-hard-ko" if language == "ko" else "arena-hard-en", question_id)
-    return Question(question_id, text_digest(text), kind, language, text, source, OPEN_TOKENS, None)
+    if kind == "knowledge":
+        return Question(question_id, digest, kind, language, text, source, knowledge.MAX_TOKENS, 0.0)
+    return Question(question_id, digest, kind, language, text, source, OPEN_TOKENS, None)
+
+
+@cache
+def _own_questions() -> dict[str, Question]:
+    """Questions of our own, by digest."""
+    return {each.sha256: each for each in (*choices.own_questions(), *same_prompt.own_questions(), *knowledge.own_questions())}
+
+
+def _answer_forms(rows: Sequence[Mapping[str, Any]], questions: Sequence[Question]) -> dict[str, AnswerForm]:
+    """By digest how answers to these questions are read: as some row of theirs says, in words without a right answer where none does.
+
+    Raises PackError for what is no way of reading, and for two different ones of a question."""
+    told: dict[str, AnswerForm] = {}
+    for row in rows:
+        if {"read_as", "accept"} & row.keys():
+            named = next((row[key] for key in ("question_id", "prompt_id", "id") if key in row), None)
+            accept = row.get("accept", [])
+            name = _named(named, _text(row.get("prompt")))
+            try:
+                form = AnswerForm.from_json(
+                    {"kind": row.get("read_as", "words"), "accept": [accept] if isinstance(accept, str) else accept}
+                )
+            except FormError as error:
+                raise PackError(f"{name}: {error}") from error
+            if told.setdefault(name, form) != form:
+                raise PackError(f"two rows say differently how answers to {name} are read")
+    ours = _own_questions()
+    return {question.sha256: told.get(question.id, AnswerForm("words")) for question in questions if question.sha256 not in ours}
 
 
 def _once(known: Mapping[str, Question], recorded: Recorded) -> list[Question]:

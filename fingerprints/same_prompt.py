@@ -51,6 +51,7 @@ def score(pack: Pack, answers: Mapping[str, Sequence[str]], claim_model: str | N
     return Scored(likelihood, log_e, p_value, best, supports and log_e <= 0, resolution, pooled.answers, invalid)
 
 
+@lru_cache(maxsize=1024)
 def similarity(pack: Pack, question_id: str, answer: str, claim_model: str | None) -> tuple[float | None, str | None]:
     """(z-score of the answer's likeness to the claimed model among all models, the model that it is most like), for a report's table."""
     pooled, _ = _pooled(pack, {question_id: [answer]})

@@ -8,7 +8,6 @@ error in its own line and stops nobody else.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import re
@@ -18,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from verifier.auditing import Progress, audit_target, conclude
-from verifier.errors import CannotRunError, TruenameError
+from verifier.batch_signing import ENVELOPE, PAGE, SCHEMA, SUMMARY, sign_batch
+from verifier.canonical import canonical
+from verifier.errors import TruenameError
 from verifier.multiple import rejected, row_alpha
 from verifier.options import Settings
 from verifier.references import for_claim
 from verifier.report.model import Report, rounded
 from verifier.targets import Row
-from verifier.transcript import Transcript
+from verifier.transcript import Transcript, digest
 from verifier.version import VERSION
 
-SCHEMA = "truename.batch/1"
-PAGE = "batch.html"
 AT_ONCE = 4
 """Endpoints audited at the same time; each has requests in flight of its own."""
 _LOG = logging.getLogger(__name__)
@@ -67,38 +66,51 @@ class Batch:
         return next(code for code in _WORST if code in codes)
 
     def to_json(self) -> dict[str, Any]:
-        """The report over all rows; each row's own report lies in its folder."""
-        return {
-            "schema": SCHEMA,
-            "truename_version": VERSION,
-            "alpha": self.alpha,
-            "row_alpha": rounded(self.row_alpha),
-            "endpoints": len(self.results),
-            "accused": sum(result.exit_code == 1 for result in self.results),
-            "rows": [_row_json(result, folder) for result, folder in zip(self.results, folders(self.results), strict=True)],
-        }
+        """The report over all rows; each row's own report lies in its folder and is named by its digest."""
+        whole: dict[str, Any] = rounded(
+            {
+                "schema": SCHEMA,
+                "truename_version": VERSION,
+                "alpha": self.alpha,
+                "row_alpha": self.row_alpha,
+                "endpoints": len(self.results),
+                "accused": sum(result.exit_code == 1 for result in self.results),
+                "rows": [_row_json(result, folder) for result, folder in zip(self.results, folders(self.results), strict=True)],
+            }
+        )
+        return whole
 
-    def save(self, out: Path, lang: str = "en") -> None:
-        """Write one folder per audited row, batch.json and, where it can be drawn, batch.html into `out`.
+    def save(self, out: Path, lang: str = "en") -> Batch:
+        """Write one folder per audited row, the summary, its page where it can be drawn, and the signature over them into `out`.
 
-        Raises CannotRunError if it cannot be written.
+        Gives the batch as it was written: each report with the digest of the one before it. Raises CannotRunError if it cannot be written.
         """
+        from verifier.key_store import KeyStore
+        from verifier.publishing import Staged
+
+        results = [
+            replace(result, report=result.report.save(out / folder, lang)) if result.report is not None else result
+            for result, folder in zip(self.results, folders(self.results), strict=True)
+        ]
+        batch = replace(self, results=tuple(results))
+        data, page = batch.to_json(), batch._page(lang)
+        files = {SUMMARY: canonical(data), **({} if page is None else {PAGE: page})}
+        files[ENVELOPE] = sign_batch(data, page, KeyStore.of_user().signer())
+        with Staged(out, files, {PAGE}) as staged:
+            staged.appear()
+        return batch
+
+    def _page(self, lang: str) -> bytes | None:
+        """The summary's page; None where it cannot be drawn: what was paid for are the reports."""
         from verifier.report.html import render_batch_html
 
-        for result, folder in zip(self.results, folders(self.results), strict=True):
-            if result.report is not None:
-                result.report.save(out / folder, lang)
         try:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "batch.json").write_text(json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            (out / PAGE).unlink(missing_ok=True)
-            (out / PAGE).write_bytes(render_batch_html(self, lang=lang))
-        except OSError as error:
-            raise CannotRunError(f"the reports cannot be written to {out} ({error.strerror})", "give --out a writable folder") from error
+            return render_batch_html(self, lang=lang)
         except TruenameError:
             raise
-        except Exception:  # what was paid for is written; only its summary's page is missing
+        except Exception:
             _LOG.info("the page of the batch cannot be drawn", exc_info=True)
+            return None
 
 
 async def audit_batch(
@@ -160,18 +172,25 @@ def folders(results: Sequence[Result]) -> list[str]:
     return [f"{number:03d}-{re.sub(r'[^0-9A-Za-z.-]+', '-', result.row.name).strip('-.')[:60]}" for number, result in enumerate(results, 1)]
 
 
+def row_of_report(report: Report) -> dict[str, Any]:
+    """What the summary says of a row that has this report."""
+    verdict = report.data["verdict"]
+    found: dict[str, Any] = rounded(
+        {
+            "outcome": verdict["outcome"],
+            "e_value": verdict["e_value"],
+            "tokenizer": verdict["tokenizer"][0]["family"] if verdict["tokenizer"] else None,
+            "findings": [finding["code"] for finding in report.data["findings"]],
+            "requests": report.data["cost"]["requests"],
+            "id": report.data["id"],
+            "report": digest(report.to_bytes()),
+        }
+    )
+    return found
+
+
 def _row_json(result: Result, folder: str) -> dict[str, Any]:
     row: dict[str, Any] = {"name": result.row.name, "origin": result.row.target.origin, "claim": result.row.claim.model}
     if result.report is None:
         return row | {"outcome": None, "error": str(result.error)}
-    verdict = result.report.data["verdict"]
-    return row | {
-        "outcome": verdict["outcome"],
-        "e_value": verdict["e_value"],
-        "tokenizer": verdict["tokenizer"][0]["family"] if verdict["tokenizer"] else None,
-        "findings": [finding["code"] for finding in result.report.data["findings"]],
-        "requests": result.report.data["cost"]["requests"],
-        "id": result.report.data["id"],
-        "folder": folder,
-        "error": None,
-    }
+    return row | row_of_report(result.report) | {"folder": folder, "error": None}

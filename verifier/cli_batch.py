@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def run_batch(path: Path, settings: Settings, dry_run: bool, out: Path | None, form: str, lang: str) -> NoReturn:
     """Audit every row of the file, or print its plan."""
     from verifier import references
-    from verifier.batch import PAGE, audit_batch, folders
+    from verifier.batch import audit_batch, folders
+    from verifier.batch_signing import PAGE
     from verifier.cli_output import print_batch, say_if_no_page
     from verifier.report.text import plain
     from verifier.targets import read_targets
@@ -47,7 +48,7 @@ def run_batch(path: Path, settings: Settings, dry_run: bool, out: Path | None, f
     batch = asyncio.run(audit_batch(rows, settings, done=done))
     if out is not None:
         references.remember(settings.packs)
-        batch.save(out, lang)
+        batch = batch.save(out, lang)
         for result, folder in zip(batch.results, folders(batch.results), strict=True):
             if result.report is not None:
                 say_if_no_page(out / folder)

@@ -51,6 +51,7 @@ def enroll(
     """Record how MODEL answers, from an endpoint that is trusted to serve it. A second run goes on where the first stopped."""
     import asyncio
 
+    from fingerprints import knowledge
     from verifier import enrolling, pack_files
     from verifier.enrolment_journal import Enrolment, Journal
     from verifier.question_store import QuestionStore
@@ -63,10 +64,9 @@ def enroll(
     enrolment = _continued(journal, enrolment, out, resume)
     if not journal.exists:
         packs = [each for file in (pack_files.resolve(pack) if pack else []) for each in file.packs]
-        chosen = enrolling.questions_for(packs, store, questions)
+        journal.begin(enrolling.questions_for(packs, store, questions), enrolment, knowledge.forms_of(packs))
     else:
-        chosen = journal.questions
-    journal.begin(chosen, enrolment)
+        journal.begin(journal.questions, enrolment)
     _agree(journal, enrolment, store, yes)
     total = journal.remaining(enrolment).total()
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -32,6 +32,11 @@ def output_form(form: str, as_json: bool) -> str:
     return "json" if as_json else form
 
 
+def print_json(value: Any) -> None:
+    """Plain data on stdout, to be read by people and programs."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
 def print_report(report: Report, form: str, lang: str) -> None:
     """One report on stdout."""
     from verifier.report import comparison, text
@@ -51,7 +56,7 @@ def print_report(report: Report, form: str, lang: str) -> None:
 def print_batch(batch: Batch, form: str, lang: str) -> None:
     """The report over many endpoints on stdout."""
     if form == "json":
-        typer.echo(json.dumps(batch.to_json(), ensure_ascii=False, indent=2))
+        print_json(batch.to_json())
     elif form == "text":
         from rich.console import Console
 

@@ -5,17 +5,19 @@ Reads arguments, calls `verifier.verifying`, prints one line per check on stdout
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from verifier.cli_options import AsJson, Packs, given_packs
+from verifier.cli_output import print_json
 from verifier.errors import CannotRunError, TruenameError
 
 if TYPE_CHECKING:
+    from verifier.signing import Keys
     from verifier.verifying import Trust, Verification
 
 SignerKeys = Annotated[
@@ -30,7 +32,7 @@ _MARKS = {"held": "✓", "failed": "✗", "not checked": "–"}
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A report's folder or file, or a folder of such folders.")],
+    path: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A report's folder or file, a batch's, or a folder of such folders.")],
     key: SignerKeys = None,
     ledger: SignerLedger = None,
     authority: Annotated[
@@ -41,19 +43,27 @@ def verify(
 ) -> None:
     """Check signature, digests and ledger, and judge again. Exit 0 holds, 1 does not, 3 holds but was not re-judged, 4 unreadable."""
     from verifier import verifying
+    from verifier.verifying_batch import find_batches, verify_batch
 
-    found = verifying.find_reports(path)
+    batches = find_batches(path)
+    try:
+        found = verifying.find_reports(path.parent if batches and path.is_file() else path)
+    except CannotRunError:
+        if not batches:
+            raise
+        found = []  # a batch of which no row could be audited
     trust = make_trust(key, ledger, pack)
     if authority is not None:
         trust = replace(trust, authority=_read(authority, "name a PEM file of the authority's root certificates"))
-    ended = []
-    for verification in verifying.verify_each(found, trust):
+    ended: list[Verification] = []
+    for verification in chain((verify_batch(folder, trust) for folder in batches), verifying.verify_each(found, trust)):
         ended.append(verification)
         if not as_json:
             _print(verification)
     code = verifying.worst(ended)
     if as_json:
-        typer.echo(json.dumps({"exit_code": code, "reports": [each.to_json() for each in ended]}, ensure_ascii=False, indent=2))
+        told = [each.to_json() for each in ended]
+        print_json({"exit_code": code, "batches": told[: len(batches)], "reports": told[len(batches) :]})
     raise typer.Exit(code)
 
 
@@ -61,12 +71,11 @@ def make_trust(key: Path | None, ledger: Path | None, pack: list[Path] | None) -
     """What the options say to trust: without them this machine's own keys and ledger. Raises CannotRunError."""
     from verifier.key_store import KeyStore
     from verifier.ledger import Ledger
-    from verifier.signing import Keys
     from verifier.verifying import Trust
 
     packs = tuple(given_packs(pack))
     own = KeyStore.of_user().trusted()
-    keys = own if key is None else Keys.from_pem(_read(key, "name a PEM file of public keys"), str(key))
+    keys = own if key is None else read_keys(key)
     book = Ledger(ledger) if ledger is not None else Ledger.of_user()
     if ledger is None and not book.exists():
         return Trust(keys, packs=packs)
@@ -77,6 +86,13 @@ def make_trust(key: Path | None, ledger: Path | None, pack: list[Path] | None) -
         raise
     except TruenameError as error:
         return Trust(keys, error, must, packs)
+
+
+def read_keys(path: Path) -> Keys:
+    """The public keys of a PEM file. Raises CannotRunError."""
+    from verifier.signing import Keys
+
+    return Keys.from_pem(_read(path, "name a PEM file of public keys"), str(path))
 
 
 def timestamp(
@@ -94,7 +110,8 @@ def timestamp(
     from verifier.timestamp import MAX_STAMP_BYTES, QUERY_TYPE, STAMP, stamp
 
     async def send(request: bytes) -> bytes:
-        return await fetch(authority, cli_policy(), max_bytes=MAX_STAMP_BYTES, body=(QUERY_TYPE, request))
+        body = (QUERY_TYPE, request)
+        return await fetch(authority, cli_policy(), purpose="time stamp authority", max_bytes=MAX_STAMP_BYTES, body=body)
 
     for envelope in verifying.find_reports(path):
         data = verifying.read_files(envelope)[ENVELOPE]

@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import httpx
 
 from fingerprints import catalog, choices, knowledge, pack_sources, same_prompt, tokenizers
 from fingerprints.packs import Pack, PackError, PackModel
-from fingerprints.questions import Question
+from fingerprints.questions import Question, QuestionKind
 from fingerprints.wire import Wire
 from probes.probe import Ask, Reply
 from verifier.auditing import ANOTHER_WIRE, could_not_run
@@ -162,7 +163,12 @@ def build(journal: Journal, name: str, licence: str, day: date | None = None) ->
     told = "; ".join(f"{each.model} from {each.origin} on {each.began}" for each in whole)
     origin = f"enrolled with truename {VERSION}: {told}"
     built, problems = [], []
-    for builder, kind in ((choices.build_pack, "choice"), (same_prompt.build_pack, "open"), (knowledge.build_pack, "knowledge")):
+    builders: dict[QuestionKind, Callable[..., Pack]] = {
+        "choice": choices.build_pack,
+        "open": same_prompt.build_pack,
+        "knowledge": partial(knowledge.build_pack, forms=journal.answer_forms),
+    }
+    for kind, builder in builders.items():
         questions = [question for question in journal.questions if question.kind == kind]
         answers = {
             (question.id, each.model): given

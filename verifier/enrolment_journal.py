@@ -10,10 +10,11 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fingerprints.knowledge_answers import Form
 from fingerprints.packs import PackError, question_from, question_json
 from fingerprints.questions import Question
 from verifier.errors import CannotRunError
@@ -45,6 +46,8 @@ class Journal:
         """Raises CannotRunError where the file is there and is no journal."""
         self.path = pack.with_name(pack.name + ".answers.jsonl")
         self.questions: tuple[Question, ...] = ()
+        self.answer_forms: dict[str, Form] = {}
+        """How answers to questions of knowledge that are not ours are read, by the question's digest."""
         self.enrolments: dict[str, Enrolment] = {}
         self.answers: dict[tuple[str, str], list[str]] = {}
         """(question id, model) -> answers, in the order in which they came."""
@@ -57,11 +60,16 @@ class Journal:
         """Whether anything has been recorded."""
         return bool(self.questions)
 
-    def begin(self, questions: Sequence[Question], enrolment: Enrolment) -> None:
-        """Note that an enrolment begins, or goes on under other settings; the first one also fixes the questions."""
+    def begin(self, questions: Sequence[Question], enrolment: Enrolment, answer_forms: Mapping[str, Form] | None = None) -> None:
+        """Note that an enrolment begins, or goes on under other settings; the first one also fixes the questions and how answers to
+        them are read (`answer_forms`, by digest, for those of knowledge)."""
         if not self.exists:
             self.questions = tuple(questions)
-            self._append([{"schema": SCHEMA, "questions": [question_json(question) for question in questions]}])
+            asked = {question.sha256 for question in questions}
+            self.answer_forms = {digest: form for digest, form in (answer_forms or {}).items() if digest in asked}
+            first = {"schema": SCHEMA, "questions": [question_json(question) for question in questions]}
+            forms = {digest: form.to_json() for digest, form in self.answer_forms.items()}
+            self._append([first | ({"answer_forms": forms} if forms else {})])
         if self.enrolments.get(enrolment.model) != enrolment:
             self.enrolments[enrolment.model] = enrolment
             self._append([{"enrolment": dataclasses.asdict(enrolment)}])
@@ -116,6 +124,7 @@ class Journal:
             if first["schema"] != SCHEMA:
                 raise ValueError("another schema")
             self.questions = tuple(question_from(each) for each in first["questions"])
+            self.answer_forms = {digest: Form.from_json(form) for digest, form in first.get("answer_forms", {}).items()}
             for row in rows:
                 self._take(row)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PackError) as error:

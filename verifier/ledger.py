@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -188,16 +188,20 @@ def read_chain(data: bytes, keys: Keys) -> Chain:
     lines = data.split(b"\n")
     if lines.pop() != b"":
         raise TamperedError("the last line of the ledger has no end", _RESTORE)
+    return Chain(follow(lines, keys))
+
+
+def follow(lines: Sequence[bytes], keys: Keys, number: int = 0, before: str | None = None) -> tuple[Entry, ...]:
+    """The entries of these lines (without their ends), which follow line `number`, whose digest is `before`. Raises as `read_chain`."""
     entries: list[Entry] = []
-    before: str | None = None
-    for number, line in enumerate(lines, 1):
-        name = f"line {number} of the ledger"
+    for following, line in enumerate(lines, number + 1):
+        name = f"line {following} of the ledger"
         entry = read_entry(line, keys, name)
-        if (entry.sequence, entry.previous) != (number, before):
+        if (entry.sequence, entry.previous) != (following, before):
             raise TamperedError(f"{name} does not follow the line before it", _RESTORE)
         entries.append(entry)
         before = digest(line)
-    return Chain(tuple(entries))
+    return tuple(entries)
 
 
 def read_entry(line: bytes, keys: Keys, name: str = "the ledger's entry") -> Entry:

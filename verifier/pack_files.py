@@ -18,6 +18,7 @@ from fingerprints.pack_file import MAX_FILE_BYTES, Signature, packs_bytes, read_
 from fingerprints.packs import NotAPackError, Pack, PackError
 from verifier.errors import CannotRunError, UsageError
 from verifier.places import write_whole
+from verifier.signing import Keys, key_id, shown
 
 
 class DoesNotHoldError(CannotRunError):
@@ -33,6 +34,13 @@ class PackFile:
     packs: tuple[Pack, ...]
     signed_by: str | None = None
     """Ed25519 public key, hex, whose signature over the manifest holds; None for an unsigned file."""
+
+    @property
+    def keyid(self) -> str | None:
+        """The signing key's id, as reports and `truename keys show` name it."""
+        if self.signed_by is None:
+            return None
+        return key_id(Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.signed_by)))
 
 
 def load(path: Path) -> PackFile:
@@ -57,6 +65,14 @@ def load(path: Path) -> PackFile:
     except (InvalidSignature, ValueError) as error:  # ValueError for a key that is no point of the curve
         raise DoesNotHoldError(f"{path}: the signature does not hold", "get the file again from its maker") from error
     return PackFile(str(path), packs, signature.public_key)
+
+
+def check_signer(file: PackFile, keys: Keys) -> None:
+    """The file is signed, by one of these keys. Raises DoesNotHoldError."""
+    if file.keyid is None:
+        raise DoesNotHoldError(f"{file.place} is not signed", "get a signed file from its maker, or verify without --key")
+    if file.keyid not in keys.by_id:
+        raise DoesNotHoldError(f"{file.place} is signed by another key, {shown(file.keyid)}", "ask its maker which key signs")
 
 
 def own_signature() -> Callable[[bytes], Signature]:

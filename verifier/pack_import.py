@@ -1,17 +1,18 @@
 """Makes a reference pack of answers that others recorded and published: files in, one pack out, the questions' texts into the store.
 
-Takes paths and what the user says of them; fingerprints.pack_sources reads the forms, fingerprints.choices and
-fingerprints.same_prompt make the statistics. The pack names a published question by digest and place and does not hold its text.
+Takes paths and what the user says of them; fingerprints.pack_sources reads the forms, fingerprints.choices, fingerprints.same_prompt
+and fingerprints.knowledge make the statistics. The pack names a published question by digest and place and does not hold its text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
-from fingerprints import choices, pack_sources, published, same_prompt
+from fingerprints import choices, knowledge, pack_sources, published, same_prompt
 from fingerprints.pack_sources import FORMS, Recorded
 from fingerprints.packs import Pack, PackError
 from fingerprints.questions import QuestionKind
@@ -33,7 +34,7 @@ class About:
     name: str = "imported"
     language: str = "en"
     kind: QuestionKind | None = None
-    """Of the questions; None means choices for number picks and open ones for the rest."""
+    """Of the questions; None means what our own questions are, choices for number picks and open ones for the rest."""
     licence: str = "not stated"
     origin: str | None = None
     """None names the files."""
@@ -54,8 +55,7 @@ def import_pack(paths: Sequence[Path], about: About, store: QuestionStore, day: 
         models, answers = pack_sources.models(recorded)
         day = day or today()
         expires = about.expires or (day + timedelta(days=LIFETIME_DAYS)).isoformat()
-        builder = choices.build_pack if recorded.questions[0].kind == "choice" else same_prompt.build_pack
-        pack = builder(
+        pack = _builder(recorded)(
             name=about.name,
             version=day.isoformat(),
             created=day.isoformat(),
@@ -72,6 +72,14 @@ def import_pack(paths: Sequence[Path], about: About, store: QuestionStore, day: 
         if question.source is not None and question.text is not None:
             store.put(question.text)
     return pack, recorded
+
+
+def _builder(recorded: Recorded) -> Callable[..., Pack]:
+    """What makes the statistics of this kind of questions, of which all are."""
+    kind = recorded.questions[0].kind
+    if kind == "knowledge":
+        return partial(knowledge.build_pack, forms=recorded.answer_forms)
+    return choices.build_pack if kind == "choice" else same_prompt.build_pack
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

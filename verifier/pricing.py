@@ -1,20 +1,20 @@
 """What an audit would cost before it is sent: requests, tokens and, where the list price is known, dollars.
 
-Takes the header and the probes of an audit that has not begun; sends nothing. Prices are list prices in data/prices.toml, dated there; a
-reseller's own price is unknown to us, so this is an order of magnitude.
+Takes the header and the probes of an audit that has not begun; sends nothing. Prices are those of verifier.prices, with their date; what a
+reseller really charges may be known to the user's own table only, so this is an order of magnitude.
 """
 
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 
 from fingerprints import catalog, tokenizers
 from fingerprints.catalog import Claim
 from probes.probe import Ask, Probe, Reply, TokenBytes, Usage
+from verifier.prices import price_of
 from verifier.transcript import Header
 
 TEMPLATE_TOKENS = 12
@@ -55,8 +55,10 @@ class Plan:
         return Cost(sum(cost.requests for cost in costs), prompt, completion, dollars, priced)
 
 
-def plan(header: Header, claim: Claim | None, probes: Sequence[Probe]) -> Plan:
-    """Plan what an audit or comparison with this header and these probes asks, within its request limit, if every question is answered."""
+def plan(header: Header, claim: Claim | None, probes: Sequence[Probe], data_dir: Path | None = None) -> Plan:
+    """Plan what an audit or comparison with this header and these probes asks, within its request limit, if every question is answered.
+
+    `data_dir` is where the user's price table may lie, by default the user's data directory. Raises UsageError for one that is none."""
     asks: list[Ask] = []
     goals: dict[str, str] = {}
     for probe in probes:
@@ -68,22 +70,22 @@ def plan(header: Header, claim: Claim | None, probes: Sequence[Probe]) -> Plan:
     if header.reference is not None:
         names["reference"] = header.reference["model"]
     vocabulary = claim.tokenizer if claim else None
-    sides = {side: _cost([ask for ask in asks if ask.to == side], name, vocabulary) for side, name in names.items()}
+    sides = {side: _cost([ask for ask in asks if ask.to == side], name, vocabulary, data_dir) for side, name in names.items()}
     return Plan(tuple(asks), goals, sides)
 
 
-def _cost(asks: Sequence[Ask], model: str, vocabulary: str | None) -> Cost:
+def _cost(asks: Sequence[Ask], model: str, vocabulary: str | None, data_dir: Path | None) -> Cost:
     """Tokens counted with `vocabulary` (o200k where it is not one that we have), priced as the catalog's model of that name."""
     known = catalog.find(model)
     named = vocabulary or (known.tokenizer if known else None)
     counter = tokenizers.vocabulary(named if named is not None and named in tokenizers.names() else "o200k")
     prompt = sum(TEMPLATE_TOKENS + sum(counter.count(content) for _, content in ask.messages) for ask in asks)
     completion = sum(ask.max_tokens for ask in asks)
-    price = _prices().get(known.name) if known else None
+    price = price_of(model, data_dir)
     if price is None:
         return Cost(len(asks), prompt, completion, None, "list price not known")
-    dollars = (prompt * float(price["input"]) + completion * float(price["output"])) / 1e6
-    return Cost(len(asks), prompt, completion, dollars, f"list price of {price['as_of']}")
+    priced = f"{'your' if price.own else 'list'} price of {price.as_of}"
+    return Cost(len(asks), prompt, completion, price.dollars(prompt, completion), priced)
 
 
 def _all_asks(probe: Probe) -> list[Ask]:
@@ -100,9 +102,3 @@ def _plain_reply(ask: Ask) -> Reply:
     """What an endpoint that offers everything might answer, so that no probe gives up early."""
     usage = Usage(prompt_tokens=len(ask.payload), completion_tokens=1)
     return Reply(ask, status=200, text="OK", finish="stop", usage=usage, tokens=(TokenBytes(b"OK"),))
-
-
-def _prices() -> dict[str, dict[str, float | str]]:
-    text = (resources.files("verifier") / "data" / "prices.toml").read_text(encoding="utf-8")
-    table: dict[str, dict[str, float | str]] = tomllib.loads(text)
-    return table

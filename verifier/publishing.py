@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +74,7 @@ class Publisher:
         signer = self.keys.signer()
         with self.ledger.turn(self.keys.trusted()) as turn:
             published = sealed(report, turn.last, signer, datetime.now(UTC), lang)
-            with _Staged(folder, published.files) as staged:
+            with Staged(folder, published.files, {STAMP, PAGE, BADGE}) as staged:
                 turn.enter(published.entry)
                 staged.appear()
         return published
@@ -99,11 +99,12 @@ def ready(folder: Path) -> None:
         raise CannotRunError(f"no report could be written to {folder}", _WRITABLE)
 
 
-class _Staged:
+class Staged:
     """Files that lie in their folder under temporary names until they appear, all of them, under their own."""
 
-    def __init__(self, folder: Path, files: Mapping[str, bytes]) -> None:
-        self._folder, self._files = folder, files
+    def __init__(self, folder: Path, files: Mapping[str, bytes], retired: Set[str]) -> None:
+        """`files` by name, in the order in which they appear; those of `retired` that are not among them are of an earlier run and go."""
+        self._folder, self._files, self._retired = folder, files, retired
         self._waiting: dict[str, Path] = {}
 
     def __enter__(self) -> Self:
@@ -124,14 +125,14 @@ class _Staged:
         return self
 
     def appear(self) -> None:
-        """Move each into its place, the envelope last, and take away what belongs to an earlier report. Raises CannotRunError."""
+        """Move each into its place, in the order given, after taking away what belongs to an earlier run. Raises CannotRunError."""
         try:
-            for name in {STAMP, PAGE, BADGE} - self._waiting.keys():
+            for name in self._retired - self._waiting.keys():
                 (self._folder / name).unlink(missing_ok=True)
             for name, temporary in self._waiting.items():
                 temporary.replace(self._folder / name)
         except OSError as error:
-            problem = f"the report is in the ledger, but its files cannot be moved into {self._folder} ({error.strerror})"
+            problem = f"what was audited is in the ledger, but its files cannot be moved into {self._folder} ({error.strerror})"
             raise CannotRunError(problem, f"{_WRITABLE}, and audit again") from error
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:

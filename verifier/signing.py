@@ -84,7 +84,7 @@ class Signer:
     @property
     def keyid(self) -> str:
         """The key's id, as envelopes and ledger entries name it."""
-        return str(SSlibKey.from_crypto(self.private.public_key()).keyid)
+        return key_id(self.private.public_key())
 
     @property
     def private_pem(self) -> bytes:
@@ -176,11 +176,11 @@ def sign(report: Report, page: bytes | None, signer: Signer) -> bytes:
     files = {REPORT: report.to_bytes(), TRANSCRIPT: report.transcript, PAGE: page}
     statement = {
         "_type": STATEMENT_TYPE,
-        "subject": [_subject(name, digest(data)) for name, data in files.items() if data is not None],
+        "subject": [subject(name, digest(data)) for name, data in files.items() if data is not None],
         "predicateType": PREDICATE_TYPE,
         "predicate": dict(report.data),
     }
-    return _written(signer.envelope(canonical(statement), PAYLOAD_TYPE))
+    return written(signer.envelope(canonical(statement), PAYLOAD_TYPE))
 
 
 def verify_envelope(data: bytes, keys: Keys, name: str = ENVELOPE) -> Signed:
@@ -219,7 +219,7 @@ def read_envelope(data: bytes, name: str = ENVELOPE) -> Envelope:
             str(found["payloadType"]),
             {each["keyid"]: Signature(each["keyid"], _decoded(each["sig"]).hex()) for each in found["signatures"]},
         )
-        own = _written(envelope)
+        own = written(envelope)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TamperedError(f"{name} is not a DSSE envelope ({_line(error)})", _AGAIN) from error
     if own != data:
@@ -227,17 +227,24 @@ def read_envelope(data: bytes, name: str = ENVELOPE) -> Envelope:
     return envelope
 
 
-def shown(keyid: str) -> str:
-    """A key id short enough for a line."""
-    return f"{keyid[:16]}…"
-
-
-def _written(envelope: Envelope) -> bytes:
+def written(envelope: Envelope) -> bytes:
+    """An envelope's bytes, in the one form that it can have."""
     return canonical(envelope.to_dict())
 
 
-def _subject(name: str, sha256: str) -> dict[str, Any]:
+def subject(name: str, sha256: str) -> dict[str, Any]:
+    """A file of an in-toto statement."""
     return {"name": name, "digest": {"sha256": sha256}}
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    """A public key's id: SHA-256 (hex) of its canonical JSON, as securesystemslib makes it."""
+    return str(SSlibKey.from_crypto(public).keyid)
+
+
+def shown(keyid: str) -> str:
+    """A key id short enough for a line."""
+    return f"{keyid[:16]}…"
 
 
 def _digests(statement: Any, name: str) -> dict[str, str]:
@@ -246,7 +253,7 @@ def _digests(statement: Any, name: str) -> dict[str, str]:
         digests = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}
         own = {
             "_type": STATEMENT_TYPE,
-            "subject": [_subject(each, digests[each]) for each in _covered(digests)],
+            "subject": [subject(each, digests[each]) for each in _covered(digests)],
             "predicateType": PREDICATE_TYPE,
             "predicate": statement["predicate"],
         }

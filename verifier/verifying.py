@@ -200,21 +200,25 @@ def find_reports(path: Path) -> list[Path]:
 
 def read_files(envelope: Path) -> dict[str, bytes]:
     """The envelope's bytes and those of the files beside it, by name. Raises CannotRunError."""
-    files = {}
-    for name, file in {ENVELOPE: envelope, **{name: envelope.with_name(name) for name in (*SUBJECTS, STAMP)}}.items():
-        try:
-            with file.open("rb") as opened:
-                files[name] = opened.read(MAX_FILE_BYTES + 1)
-        except FileNotFoundError as error:
-            if name == ENVELOPE:
-                remedy = "an unsigned report can only be judged again, with `truename judge`"
-                raise CannotRunError(f"there is no {file}", remedy) from error
-            continue
-        except OSError as error:
-            raise CannotRunError(f"{file} cannot be read ({error.strerror})", "check the path and its permissions") from error
-        if len(files[name]) > MAX_FILE_BYTES:
-            raise CannotRunError(f"{file} is larger than {MAX_FILE_BYTES} bytes", "no report's file is: check what it is")
+    paths = {ENVELOPE: envelope, **{name: envelope.with_name(name) for name in (*SUBJECTS, STAMP)}}
+    files = {name: data for name, path in paths.items() if (data := read_file(path)) is not None}
+    if ENVELOPE not in files:
+        raise CannotRunError(f"there is no {envelope}", "an unsigned report can only be judged again, with `truename judge`")
     return files
+
+
+def read_file(path: Path) -> bytes | None:
+    """A file's bytes; None where there is none. Raises CannotRunError for one that cannot be read or is too large."""
+    try:
+        with path.open("rb") as opened:
+            data = opened.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CannotRunError(f"{path} cannot be read ({error.strerror})", "check the path and its permissions") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise CannotRunError(f"{path} is larger than {MAX_FILE_BYTES} bytes", "no report's file is: check what it is")
+    return data
 
 
 def verify_each(envelopes: Iterable[Path], trust: Trust) -> Iterator[Verification]:

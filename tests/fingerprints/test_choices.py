@@ -17,6 +17,7 @@ from fingerprints.choice_bets import CAP, TEMPERATURES, TOLERANCE, bets
 from fingerprints.choice_categories import MAX_CATEGORIES, Rule, RuleError
 from fingerprints.choice_model import Counts, predictive
 from fingerprints.choice_tests import SameModel
+from fingerprints.pack_claims import claimed_models
 from fingerprints.packs import Pack, PackError, PackModel
 from fingerprints.questions import Question, text_digest
 from fingerprints.scored import UNKNOWN
@@ -171,7 +172,7 @@ def test_names_that_share_weights_are_one_claim() -> None:
     shared = dataclasses.replace(
         pack, models=tuple(dataclasses.replace(each, weights="beta-1") if each.name == "gamma-1" else each for each in pack.models)
     )
-    assert choices.claimed_models(shared, "beta-1") == [2, 3] and choices.claimed_models(pack, "BETA-1") == [2]
+    assert claimed_models(shared, "beta-1") == [2, 3] and claimed_models(pack, "BETA-1") == [2]
     assert choices.score(shared, {"pick": fresh["gamma-1"][:40]}, "beta-1").log_e < math.log(2)
 
 

@@ -14,6 +14,7 @@ from fingerprints.strings import words
 from probes.probe import Ask, Chunk, Reply, ReplyError, Usage
 from tests.endpoints import claim_of, report_on, transcript_of
 from verifier.auditing import conclude
+from verifier.canonical import read_json
 from verifier.report.model import Report, rounded
 from verifier.transcript import Transcript, digest
 
@@ -85,7 +86,7 @@ def of_300_requests() -> Report:
         more.append(Reply(ask, 200, "m", f"id-{i}", "fp", said, "stop", Usage(300, 600), chunks, headers=headers, sha256="0" * 64))
     whole = replace(transcript, replies=(*transcript.replies, *more))
     report = conclude(whole, whole.to_bytes())
-    body: dict[str, Any] = json.loads(report.to_json())
+    body: dict[str, Any] = read_json(report.to_bytes())
     for channel in body["blocks"]["tokenizer"].values():
         channel["measured"] = [row | {"key": f"{row['key']}/{i}"} for i in range(4) for row in channel["measured"]]
     return Report(body, report.transcript)

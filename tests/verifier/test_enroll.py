@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from api.cli import main
 from tests.verifier.pack_stubs import CHOICE, OPEN, question, stubs
 from tests.verifier.stand_ins import Handler, Request, completion, reply, stand_in
+from tests.verifier.truename import truename
 from verifier import enrolling, pack_files
 from verifier.enrolment_journal import Enrolment, Journal
 from verifier.errors import CannotRunError, UsageError
@@ -46,11 +46,9 @@ def answers(text: str = "pear", *, fail: Counter[str] | None = None) -> Handler:
     return handle
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        main(["enroll", *arguments])
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `truename enroll`."""
+    return truename(capsys, "enroll", *arguments)
 
 
 def asked(server: Any) -> Counter[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 import time
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
 
 from tests.verifier.stand_ins import completion, reply, stand_in
-from verifier.endpoint.guard import GuardPolicy, cli_policy, guarded_transport, service_policy
+from verifier.endpoint.guard import GuardPolicy, Purpose, cli_policy, guarded_transport, service_policy
 from verifier.errors import TargetRefusedError, UsageError
 
 ALWAYS_REFUSED = [
@@ -132,6 +133,14 @@ def test_a_refusal_is_one_line_without_the_url() -> None:
     assert "65535" not in repr(cli_policy())
 
 
+@pytest.mark.parametrize("purpose", get_args(Purpose))
+async def test_a_refusal_says_what_the_address_was_to_be(purpose: Purpose) -> None:
+    with pytest.raises(TargetRefusedError, match=f"^the {purpose}'s address is refused"):
+        service_policy().check_url("http://127.0.0.1/v1", purpose)
+    with pytest.raises(TargetRefusedError, match=f"^the {purpose}'s address is refused"):
+        await get(service_policy(), "http://name.example/v1", Names(["127.0.0.1"]), purpose=purpose)
+
+
 class Names:
     """A resolver that gives scripted answers, one list per lookup; the last one stays."""
 
@@ -179,6 +188,33 @@ async def test_a_name_with_one_refused_address_among_good_ones_is_refused() -> N
             await get(cli_policy(), f"http://model.example:{server.port}/v1", Names(["127.0.0.1", "169.254.169.254"]))
         assert server.accepts == 0
         assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("ended_by", ["a deadline around it", "its own time limit"])
+async def test_a_server_that_never_answers_the_tls_handshake_leaves_no_socket_open(ended_by: str) -> None:
+    hung_up = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):  # the client's first flight, then nothing until it hangs up
+            pass
+        hung_up.set()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    transport = guarded_transport(cli_policy())
+    limits = {"connect": 0.1} if ended_by == "its own time limit" else {}
+    request = httpx.Request("GET", f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", extensions={"timeout": limits})
+    gc.disable()  # the collector closes what nobody else did, and only some time
+    try:
+        with pytest.raises((TimeoutError, httpx.ConnectTimeout)):
+            async with asyncio.timeout(0.2):
+                await transport.handle_async_request(request)
+        await transport.aclose()
+        async with asyncio.timeout(5):
+            await hung_up.wait()
+    finally:
+        gc.enable()
+        server.close()
 
 
 async def test_environment_proxies_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

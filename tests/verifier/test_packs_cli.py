@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api.cli import main
 from fingerprints.pack_file import Signature, pack_bytes, packs_bytes
 from fingerprints.packs import Pack, PackModel
 from fingerprints.questions import Question, Source, text_digest
 from tests.verifier.pack_stubs import build_pack, question, stubs
 from tests.verifier.stand_ins import raw_then_stall, reply, stand_in
+from tests.verifier.truename import truename
 from verifier import pack_files, question_fetching
 from verifier.endpoint.fetch import fetch
 from verifier.endpoint.guard import service_policy
@@ -69,11 +69,9 @@ def pack_path(tmp_path: Path) -> Path:
     return path
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        main(["packs", *arguments])
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `truename packs`."""
+    return truename(capsys, "packs", *arguments)
 
 
 def test_the_store_is_private_and_believes_a_text_for_its_digest_alone(data: Path) -> None:

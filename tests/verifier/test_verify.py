@@ -20,6 +20,7 @@ from fingerprints import signatures
 from tests.conftest import REPOSITORY
 from tests.endpoints import claim_of, report_on
 from tests.verifier.signed import NOW, published, signer, small_report
+from tests.verifier.truename import truename
 from verifier import verifying
 from verifier.batch import Result, judge_together
 from verifier.canonical import canonical
@@ -52,10 +53,7 @@ def folder(home: Path, tmp_path: Path) -> Path:
 
 def verify(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `truename verify`."""
-    with pytest.raises(SystemExit) as stop:
-        main(["verify", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
+    return truename(capsys, "verify", *arguments)
 
 
 def failed(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, str]:
@@ -219,7 +217,7 @@ def test_every_row_of_a_batch_is_signed_and_holds(capsys: pytest.CaptureFixture[
     results = [Result(row, report_on(Endpoint("smollm", copies=False), row.claim)) for row in rows]
     judge_together(results, Settings(suite="quick")).save(tmp_path / "out")
     code, out, _ = verify(capsys, tmp_path / "out")
-    assert code == 0 and out.count("HOLDS") == 2 and "entry 2 of 2" in out
+    assert code == 0 and out.count("HOLDS") == 3 and "entry 2 of 2" in out
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_bytes(b"hello")])

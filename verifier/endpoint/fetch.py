@@ -10,7 +10,7 @@ import asyncio
 
 import httpx
 
-from verifier.endpoint.guard import GuardPolicy, guarded_transport
+from verifier.endpoint.guard import GuardPolicy, Purpose, guarded_transport
 from verifier.errors import CannotRunError
 
 MAX_BYTES = 32_000_000
@@ -22,6 +22,7 @@ async def fetch(
     url: str,
     policy: GuardPolicy,
     *,
+    purpose: Purpose = "download",
     max_bytes: int = MAX_BYTES,
     timeout_s: float = TIMEOUT_S,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -30,9 +31,9 @@ async def fetch(
     """The body of a GET, or of a POST of `body` (content type, bytes). `transport` replaces the guarded one in tests.
 
     Raises TargetRefusedError where the policy refuses the address, CannotRunError for anything but a plain 200 within the caps."""
-    policy.check_url(url)
+    policy.check_url(url, purpose)
     shown = httpx.URL(url).copy_with(query=None, fragment=None, userinfo=b"")
-    carrier = transport or guarded_transport(policy)
+    carrier = transport or guarded_transport(policy, purpose=purpose)
     headers = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"python-httpx/{httpx.__version__}"}
     kind, content = body if body is not None else (None, None)
     posted = {"content-type": kind} if kind is not None else {}

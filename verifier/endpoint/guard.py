@@ -14,10 +14,10 @@ import queue
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import ssrfguard
@@ -31,6 +31,18 @@ Resolver = Callable[..., list[Any]]
 
 RESOLVE_TIMEOUT_S = 8.0
 """Seconds for one name lookup: getaddrinfo has no deadline of its own, and a hostile name server may never answer."""
+
+Purpose = Literal["target", "reference", "webhook", "download", "time stamp authority"]
+"""What a connection is for, as a refusal names it."""
+
+# What to do about a refused address. The first two are whose answers are judged.
+_REMEDIES: dict[Purpose, str] = {
+    "target": "audit an address that serves a model, not one of the machine's own services",
+    "reference": "compare with an address that serves a model, not one of the machine's own services",
+    "webhook": "name a receiver at a public address on port 80, 443 or above 1024, or in a network that TRUENAME_ALLOWED_NETWORKS lists",
+    "download": "take the file from disk instead",
+    "time stamp authority": "name an authority at a public address, or sign without a time stamp",
+}
 
 _Network = IPv4Network | IPv6Network
 
@@ -82,15 +94,15 @@ class GuardPolicy:
     name: str
     rules: ssrfguard.Policy = field(repr=False)
 
-    def check_url(self, url: str) -> None:
+    def check_url(self, url: str, purpose: Purpose = "target") -> None:
         """Refuse what the URL alone gives away: scheme, port, userinfo, a literal address. A name is checked on connecting.
 
-        Raises TargetRefusedError.
+        Raises TargetRefusedError, which says what the address was to be: `purpose`.
         """
         try:
             self.rules.check_url(url)
         except SSRFGuardError as error:
-            refusal = _refusal(error)
+            refusal = _refusal(error, purpose)
         else:
             return
         raise refusal  # outside the handler: the guard's own error quotes the URL, so it must not travel as context
@@ -112,31 +124,55 @@ def service_policy(allowed_networks: Sequence[str] = ()) -> GuardPolicy:
 
 
 def guarded_transport(
-    policy: GuardPolicy, *, resolver: Resolver | None = None, resolve_timeout_s: float = RESOLVE_TIMEOUT_S
+    policy: GuardPolicy,
+    *,
+    purpose: Purpose = "target",
+    resolver: Resolver | None = None,
+    resolve_timeout_s: float = RESOLVE_TIMEOUT_S,
 ) -> httpx.AsyncBaseTransport:
     """An httpx transport whose every connection `policy` has allowed.
 
     Raises TargetRefusedError from a request to an address that it refuses. `resolver` replaces `socket.getaddrinfo`;
     `resolve_timeout_s` is in seconds.
     """
-    return _GuardedTransport(policy, _with_deadline(resolver or socket.getaddrinfo, resolve_timeout_s))
+    return _GuardedTransport(policy, purpose, _with_deadline(resolver or socket.getaddrinfo, resolve_timeout_s))
 
 
 class _GuardedTransport(httpx.AsyncBaseTransport):
-    def __init__(self, policy: GuardPolicy, resolver: Resolver) -> None:
-        self._policy = policy
+    def __init__(self, policy: GuardPolicy, purpose: Purpose, resolver: Resolver) -> None:
+        self._policy, self._purpose = policy, purpose
         self._inner = ssrfguard.httpx.AsyncSafeTransport(policy=policy.rules, resolver=resolver, verify=_certificates(), trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self._policy.check_url(str(request.url))
+        self._policy.check_url(str(request.url), self._purpose)
+        request.extensions["trace"] = _ClosedOnFailedHandshake()
         try:
             return await self._inner.handle_async_request(request)
         except SSRFGuardError as error:
-            refusal = _refusal(error)
+            refusal = _refusal(error, self._purpose)
         raise refusal
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+class _ClosedOnFailedHandshake:
+    """Closes a connection whose TLS handshake ended in any way but success.
+
+    httpcore closes it after an error but not after a cancellation, which is how every deadline here ends a server that takes the
+    connection and never answers: each such socket would stay open until the garbage collector found it. This is httpcore's own hook
+    (its documentation, "Extensions", `trace`), called in the task that connects.
+    """
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+        """httpcore's AsyncNetworkStream, once there is one."""
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+        elif event == "connection.start_tls.failed" and self._stream is not None:
+            await self._stream.aclose()
 
 
 @functools.cache
@@ -193,14 +229,12 @@ def _within(inner: _Network, outer: _Network) -> bool:
     return inner.version == outer.version and inner.prefixlen >= outer.prefixlen and inner.network_address in outer
 
 
-def _refusal(error: SSRFGuardError) -> TargetRefusedError:
+def _refusal(error: SSRFGuardError, purpose: Purpose) -> TargetRefusedError:
     """The guard's refusal with its reason but without the URL, which may hold a key in its query."""
     reason = str(getattr(error, "reason", "not permitted"))
     if "allowed_ports" in reason:  # the library lists every allowed port
         reason = reason.split(" is not in ")[0] + " is not allowed"
-    return TargetRefusedError(
-        f"the target's address is refused: {reason[:300]}", "audit an address that serves a model, not one of the machine's own services"
-    )
+    return TargetRefusedError(f"the {purpose}'s address is refused: {reason[:300]}", _REMEDIES[purpose])
 
 
 def _with_deadline(lookup: Resolver, timeout_s: float) -> Resolver:

@@ -1,4 +1,4 @@
-"""One message to a URL that a user named, through the same guard as every other connection, within caps on time and bytes.
+"""One message to a webhook that a user named, through the same guard as every other connection, within caps on time and bytes.
 
 Takes a URL, a policy, headers and a body; gives the status of the answer, whose body nobody reads. It follows no redirect and sends
 no cookie, and no error shows more of the URL than its host: webhook URLs carry secrets in their path.
@@ -31,9 +31,9 @@ async def post(
 
     Raises TargetRefusedError where the policy refuses the address, CannotRunError where no answer begins within `timeout_s` seconds.
     """
-    policy.check_url(url)
+    policy.check_url(url, "webhook")
     host = httpx.URL(url).host
-    carrier = transport or guarded_transport(policy, resolve_timeout_s=timeout_s / 2)
+    carrier = transport or guarded_transport(policy, purpose="webhook", resolve_timeout_s=timeout_s / 2)
     request = httpx.Request("POST", url, headers=dict(headers), content=body, extensions={"timeout": httpx.Timeout(timeout_s).as_dict()})
     try:
         async with asyncio.timeout(timeout_s):
