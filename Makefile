@@ -36,7 +36,7 @@ coverage: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 bench: .venv/.dev
-	for name in simulate cost; do $(BIN)/python -m benchmarks $$name --write || exit 1; done
+	for name in simulate cost adversaries; do $(BIN)/python -m benchmarks $$name --write || exit 1; done
 
 
 clean:

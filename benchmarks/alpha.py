@@ -21,11 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.second import second
-from benchmarks.simulated import TEMPLATES, Endpoint
-from fingerprints import packs as installed_packs
+from benchmarks.simulated import TEMPLATES, Endpoint, halved_choices
 from fingerprints.catalog import Claim
 from fingerprints.packs import Pack
-from fingerprints.questions import text_digest
 from probes import suite as suites
 from probes.plan import RECOUNTERS
 from probes.probe import Block, Evidence, Probe, Reply
@@ -38,8 +36,6 @@ ALPHA = 0.01
 SEEDS, ENDPOINTS, RE_AUDITS = 40, 50, 30
 VOCABULARIES = ("o200k", "cl100k", "llama3", "smollm", "gemma3", "qwen2.5", "deepseek-v3")
 LOOKS = ("early_stopping", "every_reply", "thirty_reaudits")
-QUESTION = "Pick one whole number from 1 to 355 at random and write the number alone."
-"""Ours, in place of the recorded question, whose text does not ship: the stand-in answers from recorded counts either way."""
 WORST_CASES = 20_000
 
 Drift = Callable[["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]
@@ -205,19 +201,11 @@ def _swap(i: int, seed: int, forged: bool) -> Arm:
 
 def _halved(rng: random.Random, drift: str) -> tuple[Pack, str, tuple[float, ...]]:
     """A reference made of half of the recorded choices, a model of it, and the law of that model's other half after `drift`."""
-    pack = next(each for each in installed_packs.installed() if each.kind == "choices")
-    numbers = np.random.default_rng(rng.randrange(2**31))
-    counts = pack.arrays["counts"].astype(np.int64)
-    half = np.zeros_like(counts)
-    for m in range(counts.shape[1]):
-        half[0, m] = numbers.multivariate_hypergeometric(counts[0, m], int(counts[0, m].sum() // 2))
-    question = replace(pack.questions[0], text=QUESTION, sha256=text_digest(QUESTION), source=None)
-    models = tuple(replace(model, samples=max(1, int(half[0, m].sum()))) for m, model in enumerate(pack.models))
-    reference = replace(pack, questions=(question,), models=models, arrays={"counts": half.astype(np.uint32)}, expires=None)
-    m, other = rng.sample(range(len(models)), 2)
-    held_out = (counts - half)[0, :, :-1].astype(float) + 1e-12
+    reference, rest = halved_choices(rng.randrange(2**31))
+    m, other = rng.sample(range(len(reference.models)), 2)
+    held_out = rest.astype(float) + 1e-12
     law = DRIFTS[drift](held_out[m] / held_out[m].sum(), held_out[other] / held_out[other].sum())
-    return reference, models[m].name, tuple(float(p) for p in law / law.sum())
+    return reference, reference.models[m].name, tuple(float(p) for p in law / law.sum())
 
 
 def _worst_cases(seed: int, runs: int) -> list[bool]:

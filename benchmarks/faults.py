@@ -57,6 +57,10 @@ class Site:
 
     def start_worker(self) -> None:
         """One more worker process."""
+        self.workers.append(self.start("benchmarks.light"))
+
+    def start(self, *module: str) -> subprocess.Popen[bytes]:
+        """A process of ours with the site's settings."""
         given = {
             "TRUENAME_DATA_DIR": str(self.settings.data_dir),
             "TRUENAME_DATABASE_URL": self.settings.database,
@@ -64,12 +68,11 @@ class Site:
             "TRUENAME_ALLOWED_NETWORKS": "127.0.0.0/8",
             "TRUENAME_CONCURRENT_AUDITS": "10",
             "TRUENAME_ORIGIN_DAILY_REQUESTS": "1000000",
+            **{f"TRUENAME_{name}_RATE": "1000000/minute" for name in ("TOKEN", "SUBMIT", "ORIGIN")},
             "TRUENAME_LOG_LEVEL": "ERROR",
         }
-        log = (self.settings.data_dir / "workers.log").open("ab")
-        command = [sys.executable, "-m", "benchmarks.light"]
-        self.workers.append(subprocess.Popen(command, env=os.environ | given, stdout=log, stderr=log))
-        log.close()
+        with (self.settings.data_dir / "processes.log").open("ab") as log:
+            return subprocess.Popen([sys.executable, "-m", *module], env=os.environ | given, stdout=log, stderr=log)
 
     def kill_worker(self) -> None:
         """kill -9 the oldest worker and start another at once."""
@@ -104,7 +107,7 @@ def on_servers(count: int, questions: int = 30, apart: bool = True) -> dict[str,
     """PostgreSQL and Redis, two worker processes: each of the four faults in turn; `apart`, each once the one before is got over."""
     with own_postgres() as database, own_redis() as queue, tempfile.TemporaryDirectory() as folder:
         url = database.url.replace("postgresql://", "postgresql+asyncpg://")
-        site = _site(Path(folder), url, queue.url, database, queue)
+        site = make_site(Path(folder), url, queue.url, database, queue)
         faults = [site.kill_worker, site.flush, lambda: site.restart(site.queue), lambda: site.restart(site.database)]
         return _run(site, count, 2, faults, questions, apart)
 
@@ -112,11 +115,12 @@ def on_servers(count: int, questions: int = 30, apart: bool = True) -> dict[str,
 def embedded(count: int, kills: int = 3, questions: int = 15, apart: bool = True) -> dict[str, Any]:
     """SQLite and the queue in memory: the one process that works is killed and started again."""
     with tempfile.TemporaryDirectory() as folder:
-        site = _site(Path(folder), f"sqlite+aiosqlite:///{folder}/truename.db", "memory://", None, None)
+        site = make_site(Path(folder), f"sqlite+aiosqlite:///{folder}/truename.db", "memory://")
         return _run(site, count, 1, [site.kill_worker] * kills, questions, apart)
 
 
-def _site(folder: Path, url: str, queue: str, database: Server | None, redis_server: Server | None) -> Site:
+def make_site(folder: Path, url: str, queue: str, database: Server | None = None, redis_server: Server | None = None) -> Site:
+    """A site whose processes do not run yet."""
     settings = ServiceSettings(
         data_dir=folder,
         database_url=SecretStr(url),
@@ -128,21 +132,20 @@ def _site(folder: Path, url: str, queue: str, database: Server | None, redis_ser
 
 
 def _run(site: Site, count: int, workers: int, faults: list[Callable[[], None]], questions: int, apart: bool) -> dict[str, Any]:
-    with _started(site):
+    with stopping(site):
         return asyncio.run(_hurt(site, count, workers, faults, questions, apart))
 
 
 @contextlib.contextmanager
-def _started(site: Site) -> Iterator[None]:
+def stopping(site: Site) -> Iterator[None]:
+    """End the site's workers after the block."""
     try:
         yield
     finally:
         site.stop()
 
 
-async def _hurt(
-    site: Site, count: int, workers: int, faults: list[Callable[[], None]], questions: int, apart: bool
-) -> dict[str, Any]:
+async def _hurt(site: Site, count: int, workers: int, faults: list[Callable[[], None]], questions: int, apart: bool) -> dict[str, Any]:
     async with Vendor(LATENCY_S) as vendor:
         store = await open_store(site.settings.database)
         try:
@@ -150,15 +153,15 @@ async def _hurt(
             for _ in range(workers):
                 site.start_worker()
             for number, fault in enumerate(faults, start=1):
-                await _until_done(store, int(count * _AHEAD * (1 if apart else number)))
+                await until_done(store, int(count * _AHEAD * (1 if apart else number)))
                 while len(hit := await _running(store)) < workers * LEAST_RUNNING and await _open(store):  # noqa: ASYNC110 - only the database tells
                     await asyncio.sleep(0.05)
                 await asyncio.to_thread(fault)
                 site.recovered.append(utc_now())
                 if apart:
                     await _until_resumed(store, hit)
-            await _until_done(store, count)
-            return await _counted(store, ids, site.recovered) | {"audits": count, "faults": len(faults)}
+            await until_done(store, count)
+            return await counted(store, ids, site.recovered) | {"audits": count, "faults": len(faults)}
         finally:
             await store.close()
 
@@ -174,7 +177,7 @@ async def _submit(site: Site, store: Store, vendor: Vendor, count: int, question
     return ids
 
 
-async def _until_done(store: Store, wanted: int) -> None:
+async def until_done(store: Store, wanted: int) -> None:
     """Until so many audits are done, or none will be any more."""
     deadline = time.monotonic() + GIVE_UP_S
     while time.monotonic() < deadline:
@@ -210,7 +213,9 @@ async def _until_resumed(store: Store, hit: dict[str, int]) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _counted(store: Store, ids: list[str], recovered: list[datetime]) -> dict[str, Any]:
+async def counted(store: Store, ids: list[str], recovered: list[datetime]) -> dict[str, Any]:
+    """What became of the audits: lost, done twice, interrupted, and how long at most until one went on after a fault."""
+
     async def all_runs(tx: Any) -> list[tuple[RunRow, ...]]:
         return [await runs.of_audit(tx, each) for each in ids]
 
@@ -222,14 +227,16 @@ async def _counted(store: Store, ids: list[str], recovered: list[datetime]) -> d
         "duplicated": sum(times > 1 for times in done) + len(lines) - len({line.report_sha256 for line in lines}),
         "ledger_entries": len(lines),
         "interrupted": sum(run.status == "abandoned" for of_audit in attempts for run in of_audit),
+        "handed_back": sum(run.status == "returned" for of_audit in attempts for run in of_audit),
         "resumed_s": round(max(_resumed(attempts, recovered), default=0.0), 1),
     }
 
 
 def _resumed(attempts: list[tuple[RunRow, ...]], recovered: list[datetime]) -> Iterator[float]:
-    """For every attempt that lost its worker: seconds from the end of the fault that took it to the start of the next attempt."""
+    """For every attempt that lost its worker: seconds from the end of the fault that took it, the first one after its last sign of life,
+    to the start of the next attempt. Where faults overlap, later ones are counted in."""
     for of_audit in attempts:
         for lost, following in pairwise(of_audit):
             if lost.status == "abandoned":
-                over = [moment for moment in recovered if lost.started <= moment <= following.started]
+                over = [moment for moment in recovered if lost.lease_until - runs.LEASE <= moment <= following.started]
                 yield (following.started - over[0]).total_seconds() if over else 0.0

@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import io
 import json
+import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -126,6 +127,8 @@ class Gateway:
     chunks: Callable[[], Rechunk] = Untouched
     memory: dict[tuple[str, bytes], tuple[int, bytes]] | None = None
     """What the upstream has answered to a request, which is then not asked again: for many gateways in front of one deterministic model."""
+    elsewhere: Callable[[JSON], str | None] = lambda request: None
+    """The base URL of another upstream that answers this request instead; None leaves it to the gateway's own."""
     cut_streams_after: int | None = None
     """Streamed pieces after which the connection is dropped without a word; None never drops it."""
 
@@ -217,6 +220,11 @@ def cut_streams(after: int) -> Gateway:
     return Gateway(cut_streams_after=after)
 
 
+def dilute(other: str, share: float, rng: random.Random) -> Gateway:
+    """Has a share of the requests answered by another upstream (a base URL), each drawn by itself."""
+    return Gateway(elsewhere=lambda request: other if rng.random() < share else None)
+
+
 @contextlib.contextmanager
 def serve(upstream: str, gateway: Gateway) -> Iterator[str]:
     """Run `gateway` in front of `upstream` (a base URL) and give its own base URL."""
@@ -253,7 +261,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         forwarded = json.dumps(self.gateway.ask(request)).encode()
-        connection = http.client.HTTPConnection(self.upstream.hostname, self.upstream.port, timeout=UPSTREAM_TIMEOUT_S)
+        upstream = urlsplit(other) if (other := self.gateway.elsewhere(request)) else self.upstream
+        connection = http.client.HTTPConnection(str(upstream.hostname), upstream.port, timeout=UPSTREAM_TIMEOUT_S)
         # The auditor may hang up at any moment: that is its right and no fault of the gateway.
         with contextlib.closing(connection), contextlib.suppress(ConnectionError):
             with self._answer(connection, forwarded) as response:

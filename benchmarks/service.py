@@ -1,6 +1,7 @@
 """Load and faults of the service. Load: one `truename serve` process with its API, SQLite and queue in memory, against a vendor of 200 ms
 in another process; `light` audits ask 60 plain questions one after the other (stand-in: everything but planning and evidence),
-`real` ones are the suite standard, whose planning is processor time. Faults: benchmarks/faults.py. --limit: audits per part.
+`real` ones are the suite standard, whose planning is processor time. Memory and processor time are the service's and its thinking child's.
+Faults: benchmarks/faults.py. --limit: audits per part.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ FIRST_S = 120.0
 
 
 def run(data: Path | None, seed: int, limit: int | None) -> dict[str, Any]:
-    """Both loads and both crash suites. `limit` is the number of audits of each (light 200, real 50, faults 200)."""
-    light = asyncio.run(_load(["benchmarks.light", "serve"], limit or 200, "consistent", seed, 1))
+    """Both loads and both crash suites. `limit` is the number of audits of each (light 1,000, real 50, faults 200)."""
+    light = asyncio.run(_load(["benchmarks.light", "serve"], limit or 1000, "consistent", seed, 1))
     real = asyncio.run(_load(["api", "serve", "--port"], min(limit or 50, 50), "gpt-4o", seed, REAL_IN_FLIGHT))
     on_servers, embedded = faults.on_servers(limit or 200), faults.embedded(limit or 200)
     return {
@@ -53,12 +54,16 @@ def run(data: Path | None, seed: int, limit: int | None) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """Two tables in Markdown: load, then faults."""
-    lines = ["| load | audits | at once | wall / ideal | processor s | API p50 / p95 ms | memory growth MB | lost |", "|---" * 8 + "|"]
+    lines = [
+        "| load | audits | at once | wall / ideal | processor s an audit | API p50 / p95 ms | memory growth (second half), peak MB | lost |"
+    ]
+    lines.append("|---" * 8 + "|")
     for name in ("light", "real"):
         part = result[name]
         api = f"{part['api_p50_ms']} / {part['api_p95_ms']}"
-        first = (part[each] for each in ("audits", "concurrent_audits", "wall_over_ideal", "cpu_s"))
-        cells = (name, *first, api, part["rss_growth_mb"], part["lost"])
+        first = (part[each] for each in ("audits", "concurrent_audits", "wall_over_ideal", "cpu_s_per_audit"))
+        memory = f"{part['rss_growth_mb']} ({part['second_half_growth_mb']}), {part['peak_mb']}"
+        cells = (name, *first, api, memory, part["lost"])
         lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
     lines += ["", "| faults | audits | faults | interrupted | lost | done twice | resumed after at most |", "|---|---|---|---|---|---|---|"]
     for name, part in result["faults"].items():
@@ -81,21 +86,22 @@ async def _load(command: list[str], count: int, claim: str, seed: int, in_flight
                         await _ended(store, 1)
                         before, used = _rss_mb(service.pid), _cpu_s(service.pid)
                         ids = await _submit(api, body, count, seed + 1)
-                        seen = await _watched(api, store, count + 1)
+                        waits, at_once, half = await _watched(api, store, count + 1, service.pid)
                         rows = await _rows(store, ids)
-                        grown, used = _rss_mb(service.pid) - before, _cpu_s(service.pid) - used
-                        return _measured(rows, seen, count, in_flight) | {"rss_growth_mb": round(grown, 1), "cpu_s": round(used, 1)}
+                        ended, used = _rss_mb(service.pid), _cpu_s(service.pid) - used
+                        memory = {"rss_growth_mb": round(ended - before, 1), "second_half_growth_mb": round(ended - half, 1)}
+                        memory["peak_mb"] = round(_peak_mb(service.pid))
+                        measured = _measured(rows, waits, count, in_flight)
+                        return measured | memory | {"concurrent_audits": at_once, "cpu_s_per_audit": round(used / count, 2)}
 
 
-def _measured(rows: list[AuditRow], seen: tuple[list[float], int], count: int, in_flight: int) -> dict[str, Any]:
-    waits, at_once = seen
+def _measured(rows: list[AuditRow], waits: list[float], count: int, in_flight: int) -> dict[str, Any]:
     began = min(row.started for row in rows if row.started is not None)
     ended = max(row.finished for row in rows if row.finished is not None)
     ideal = sum(row.requests for row in rows) * LATENCY_S / (min(AT_ONCE, count) * in_flight)
     cuts = statistics.quantiles(waits, n=100)
     return {
         "audits": count,
-        "concurrent_audits": at_once,
         "requests": sum(row.requests for row in rows),
         "wall_s": round((ended - began).total_seconds(), 1),
         "ideal_s": round(ideal, 1),
@@ -157,10 +163,10 @@ async def _submit(api: httpx.AsyncClient, body: dict[str, Any], count: int, seed
     return ids
 
 
-async def _watched(api: httpx.AsyncClient, store: Store, wanted: int) -> tuple[list[float], int]:
-    """List audits until all have ended. Gives the seconds of each call and the most audits that ran at once."""
+async def _watched(api: httpx.AsyncClient, store: Store, wanted: int, pid: int) -> tuple[list[float], int, float]:
+    """List audits until all have ended. Gives the seconds of each call, the most audits that ran at once, and the memory at half time."""
     waits: list[float] = []
-    at_once = 0
+    at_once, half = 0, 0.0
     while True:
         began = time.perf_counter()
         (await api.get("/v1/audits", params={"limit": 20}, timeout=30)).raise_for_status()
@@ -168,8 +174,11 @@ async def _watched(api: httpx.AsyncClient, store: Store, wanted: int) -> tuple[l
         async with store.read() as tx:
             counts = await audits.counts(tx)
         at_once = max(at_once, counts["running"])
-        if sum(counts[status] for status in FINISHED) >= wanted:
-            return waits, at_once
+        done = sum(counts[status] for status in FINISHED)
+        if not half and 2 * done >= wanted:
+            half = _rss_mb(pid)
+        if done >= wanted:
+            return waits, at_once, half
         await asyncio.sleep(POLL_S)
 
 
@@ -189,11 +198,37 @@ async def _rows(store: Store, ids: list[str]) -> list[AuditRow]:
 
 
 def _rss_mb(pid: int) -> float:
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
-    return int(fields["VmRSS"].split()[0]) / 1000
+    """Memory of a process and its children in MB (pages that they share count for each)."""
+    return sum(int(_status(each)["VmRSS"].split()[0]) for each in _family(pid)) / 1000
+
+
+def _peak_mb(pid: int) -> float:
+    """The most that it and its children have had, each at its own time."""
+    return sum(int(_status(each)["VmHWM"].split()[0]) for each in _family(pid)) / 1000
 
 
 def _cpu_s(pid: int) -> float:
-    """Processor seconds that a process has used, all threads together."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor seconds that a process and its children have used, all threads together."""
+    return sum(int(field) for each in _family(pid) for field in _stat(each)[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its children."""
+    everyone = (int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit())
+    return [pid, *(each for each in everyone if each != pid and _parent(each) == pid)]
+
+
+def _parent(pid: int) -> int | None:
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        return int(_stat(pid)[1])
+    return None
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
