@@ -1,4 +1,4 @@
-"""The commands of the service: `truename serve`, `worker`, `token` and `schedule`, on the server's own machine.
+"""The commands of the service: `truename serve`, `worker`, `migrate`, `token` and `schedule`, on the server's own machine.
 
 Reads arguments and the TRUENAME_* settings, and calls the library. Web framework, database and queue are imported inside the commands,
 so that `truename --help` stays quick.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 PAGE = 200
 """Rows that are read at a time."""
-STREAMS_END_S = 5
-"""Seconds that open requests have to end once the service is told to stop."""
+ORPHAN_LOOK_S = 1.0
+"""Seconds between a worker's looks at whether the server that started it is still there."""
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 token_app = typer.Typer(help="API tokens of the service on this machine.", no_args_is_help=True)
@@ -37,6 +38,7 @@ def join(app: typer.Typer) -> None:
     """Add the service's commands to the console script."""
     app.command("serve")(serve)
     app.command("worker")(worker)
+    app.command("migrate")(migrate)
     app.add_typer(token_app, name="token")
     app.add_typer(schedule_app, name="schedule")
     app.add_typer(secrets_app, name="secrets")
@@ -46,61 +48,63 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Worker processes beside this one; needs TRUENAME_REDIS_URL.")
+        int | None, typer.Option("--workers", min=0, help="Worker processes beside this one, kept running; this one then runs no audit.")
     ] = None,
 ) -> None:
     """Serve the REST API. On an empty data directory it prints the first token, once."""
-    import uvicorn
-
-    from api.app import create_app
-    from api.processes import Workers
+    from api.server import serve as serve_until_stopped
+    from verifier.prices import prices
     from verifier.service.settings import load_settings
-    from verifier.service.telemetry import configure_logging
+    from verifier.service.telemetry import configure
 
     settings = load_settings()
-    if settings.embedded and workers:
-        raise UsageError("--workers needs a queue that several processes share", "set TRUENAME_REDIS_URL, or leave out --workers")
-    configure_logging(settings.log_level)
+    prices(settings.data_dir)  # a table of the operator's that is none is said now, and not at the first plan
+    configure(settings)
     first = _run(settings, _first_token)
     if first is not None:
         # On stdout, once, and never in a log.
         typer.echo(f"first token (admin), shown once: {first}")
-    # Our own log lines name routes; uvicorn's would hold paths and queries. A stream that is open when the service stops is cut.
-    config = uvicorn.Config(
-        create_app(settings),
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=STREAMS_END_S,
-    )
-    server = uvicorn.Server(config)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn handles both while it runs and raises them again afterwards, which would end us before the workers are told.
-        signal.signal(number, lambda *_: None)
-    with Workers(workers or 0):
-        server.run()
-    if not server.started:
+    if not serve_until_stopped(settings, host, port, workers):
         raise CannotRunError(f"the service could not start on {host}:{port}", "see the lines above; choose another --port if it is taken")
 
 
-def worker() -> None:
+def worker(parent: Annotated[int | None, typer.Option("--parent", hidden=True, help="Stop when this process is gone.")] = None) -> None:
     """Run audits from the shared queue until told to stop; whatever is under way then goes back to the queue."""
     from verifier.service.settings import load_settings
-    from verifier.service.telemetry import configure_logging
+    from verifier.service.telemetry import configure
     from verifier.service.worker import run_worker
 
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure(settings)
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        watch = asyncio.create_task(_until_orphaned(parent, stop))
         await run_worker(settings, stop)
+        watch.cancel()
 
     asyncio.run(until_stopped())
+
+
+def migrate() -> None:
+    """Bring the database to this version's tables. `serve` and `worker` do so too; before an upgrade of many machines, do it once."""
+    from verifier.service.settings import load_settings
+
+    async def nothing(settings: ServiceSettings, store: Store) -> None:
+        """Opening it was all."""
+
+    _run(load_settings(), nothing)
+    typer.echo("the database has this version's tables")
+
+
+async def _until_orphaned(parent: int | None, stop: asyncio.Event) -> None:
+    """Stop once `parent` is gone: a killed `truename serve` leaves no workers that the next one would not know of."""
+    while parent is not None and os.getppid() == parent:  # noqa: ASYNC110 - the system tells of it no other way
+        await asyncio.sleep(ORPHAN_LOOK_S)
+    if parent is not None:
+        stop.set()
 
 
 @token_app.command("create")

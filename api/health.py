@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api.metrics import REGISTRY
+from api.metrics import REGISTRY, of_service
 from api.problems import Problem, responses
 from api.schemas import Health
 from api.state import Running
-from verifier.service.store import audits
-from verifier.service.worker import queue_answers
+from verifier.service.store import numbers
+from verifier.service.worker import queue_answers, workers_seen
 from verifier.version import VERSION
 
 router = APIRouter(tags=["operations"])
@@ -35,12 +33,10 @@ async def ready(service: Running) -> Health:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **responses(503)})
 async def metrics(service: Running) -> Response:
-    """Prometheus metrics: requests of this process, and audits by state in the database."""
+    """Prometheus metrics: of this process, and what its database and queue tell of all of them."""
+    moment = service.now()
     async with service.store.read() as tx:
-        counts = await audits.counts(tx)
-    now = CollectorRegistry()
-    gauge = Gauge("truename_audits", "Audits by state", ["status"], registry=now)
-    status: Literal["queued", "running", "done", "failed", "cancelled"]
-    for status, count in counts.items():
-        gauge.labels(status).set(count)
-    return Response(generate_latest(REGISTRY) + generate_latest(now), media_type=CONTENT_TYPE_LATEST)
+        found = await numbers.now(tx, moment)
+    workers = {} if service.settings.embedded else await workers_seen(service.settings)
+    told = generate_latest(REGISTRY) + generate_latest(of_service(found, workers, moment.timestamp()))
+    return Response(told, media_type=CONTENT_TYPE_LATEST)

@@ -69,11 +69,11 @@ def own_postgres() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def own_redis() -> Iterator[Server]:
-    """A new Redis that keeps nothing on disk."""
+def own_redis(*options: str) -> Iterator[Server]:
+    """A new Redis that keeps nothing on disk, unless `options` say otherwise."""
     with tempfile.TemporaryDirectory(prefix="truename-redis-", ignore_cleanup_errors=True) as folder:
         port = free_port()
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, *options]
         with _running(f"redis://127.0.0.1:{port}/0", command, lambda: _pongs(port), {}) as server:
             yield server
 
@@ -115,6 +115,6 @@ def _pongs(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
+            return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False

@@ -13,7 +13,7 @@ import pytest
 import redis.asyncio
 from sqlalchemy import select, text, update
 
-from benchmarks.light import QUESTIONS
+from benchmarks.light import QUESTIONS, light_audit
 from benchmarks.vendor import Vendor
 from tests.service.running import CANARY, Running, eventually
 from verifier.auditing import audit_target
@@ -23,6 +23,8 @@ from verifier.errors import CannotRunError, TargetRefusedError
 from verifier.key_store import KeyStore
 from verifier.ledger import read_chain
 from verifier.options import Settings
+from verifier.report.model import Report
+from verifier.service.aside import AsideError
 from verifier.service.errors import StoreError
 from verifier.service.steady import steadily, utc_now
 from verifier.service.store import audits, events, ledger, origins, reports, runs
@@ -188,6 +190,30 @@ async def test_an_audit_that_breaks_inside_fails_with_a_plain_line(running: Runn
     async with running.worker():
         row = await running.ended(made.audit.id)
     assert (row.status, row.error) == ("failed", "the audit broke inside; the log of the service says why")
+
+
+async def test_an_audit_whose_thinking_process_is_killed_is_done_by_another_attempt(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def thought(*given: Any) -> Report:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise AsideError("the thinking process ended")
+        return await light_audit(*given)
+
+    monkeypatch.setattr("verifier.service.execute.audit_target", thought)
+    made = await running.submit("consistent")
+    async with running.worker():
+        await eventually(lambda: tries == 1)
+        async with running.store.write() as tx:  # as after the lease
+            await tx.execute(update(run_table).values(lease_until=utc_now() - timedelta(minutes=1)))
+        row = await running.ended(made.audit.id)
+    async with running.store.read() as tx:
+        attempts = [run.status for run in await runs.of_audit(tx, row.id)]
+    assert (row.status, attempts) == ("done", ["abandoned", "done"])
 
 
 @pytest.mark.parametrize("fault", ["none", "echo", "broken", "refused"])

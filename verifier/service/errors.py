@@ -14,7 +14,7 @@ CannotRunError
 
 from __future__ import annotations
 
-from verifier.errors import CannotRunError, UsageError
+from verifier.errors import CannotRunError, TargetRefusedError, TruenameError, UsageError
 
 
 class ConfigError(UsageError):
@@ -57,3 +57,18 @@ class BudgetSpentError(CannotRunError):
 
     def __init__(self, origin: str, budget: int) -> None:
         super().__init__(f"the daily request budget of {origin} is spent ({budget} a day, by all users together)", "try tomorrow")
+
+
+_KINDS: dict[type[TruenameError], str] = {
+    TargetRefusedError: "refused",
+    BudgetSpentError: "budget",
+    OptedOutError: "opted-out",
+    SecretError: "secret",
+    UsageError: "request",
+}
+
+
+def kind_of(error: TruenameError) -> str:
+    """What a failure is counted as: the endpoint's own kind (`unreachable`, `status`, …) where it has one, else the error's."""
+    own = getattr(error, "kind", None)
+    return own if isinstance(own, str) else next((kind for each, kind in _KINDS.items() if isinstance(error, each)), "other")

@@ -32,6 +32,8 @@ from verifier.service.store.engine import Store
 TICKS, AUDITS = "truename-ticks", "truename-audits"
 """Names of the two queues, which are the prefixes of their keys in Redis."""
 TICK = timedelta(seconds=1)
+LINE = 100
+"""Audits that a tick hands to the queue at least, as many as it fires schedules: what one queue begins in a second (docs/operations.md)."""
 SWEEP = timedelta(minutes=10)
 """Between two looks for what retention removes."""
 RESEED_S = 5.0
@@ -39,6 +41,8 @@ RESEED_S = 5.0
 REDELIVERY = timedelta(seconds=10)
 """How long the queue waits for a worker that died with a message in hand; shorter than a run's lease."""
 RECONNECT = timedelta(seconds=1)
+QUEUE_END_S = 5.0
+"""Seconds that both queues have to end at shutdown; what they hold is delivered again by another worker."""
 
 _log = structlog.get_logger()
 
@@ -54,8 +58,7 @@ class Jobs:
         await self.recover(now)
         await self.fire_due(now)
         async with self._store.read() as tx:
-            # A short line: an audit that comes back from a lost worker is the oldest, and waits behind what was delivered before it.
-            waiting = await audits.queued(tx, self._settings.concurrent_audits)
+            waiting = await audits.queued(tx, max(LINE, self._settings.concurrent_audits))
         if waiting:
             await enqueue(waiting)
 
@@ -102,7 +105,10 @@ async def delivering(settings: ServiceSettings, jobs: Jobs, executor: Executor, 
         yield
     finally:
         executor.closing.set()
-        await task
+        await asyncio.wait({task}, timeout=QUEUE_END_S)
+        if not task.done():  # a Redis that neither answers nor refuses
+            _log.warning("the queue did not end in time")
+            task.cancel()
 
 
 async def _keep_delivering(settings: ServiceSettings, jobs: Jobs, executor: Executor, name: str) -> None:
@@ -123,7 +129,7 @@ async def _deliver(settings: ServiceSettings, jobs: Jobs, executor: Executor, na
     ):
 
         async def audit(audit_id: str) -> None:
-            await executor.offer(audit_id)
+            await executor.offer()  # the id is the message's key, so that one audit makes one delivery
 
         async def enqueue(ids: tuple[str, ...]) -> None:
             await for_audits.add_many([for_audits.call(audit, key=f"audit:{each}")(each) for each in ids])

@@ -68,7 +68,7 @@ async def prepared(
     requested = read_request(joined(audit.request, {role: secret for role, secret in found.items() if secret is not None}))
     check_addresses(requested, policy)
     resolved = requested.resolved
-    packs = await think(lambda: _packs(resolved, settings.data_dir))
+    packs = await think(lambda: packs_for(resolved, settings.data_dir))
     return Prepared(resolved, replace(resolved.settings, packs=packs, carried=carried(audit, schedule, resolved)))
 
 
@@ -90,7 +90,8 @@ async def _secret(tx: Transaction, keyring: Keyring, audit: AuditRow, role: Role
     return await reveal(tx, keyring, Binding(audit.owner, audit.key_holder, role, origin))
 
 
-def _packs(resolved: Resolved, data_dir: Path) -> tuple[Pack, ...]:
+def packs_for(resolved: Resolved, data_dir: Path) -> tuple[Pack, ...]:
+    """The packs that speak in an audit: those that ship, and those of `active-packs`."""
     extra = [pack for file in sorted((data_dir / PACKS).glob("*.pack")) for pack in _loaded(file)]
     packs = for_claim(resolved.claim, extra)
     if extra:

@@ -106,11 +106,11 @@ def check_addresses(requested: Requested, policy: GuardPolicy) -> None:
     """
     policy.check_url(requested.resolved.target.base_url)
     if requested.resolved.reference is not None:
-        policy.check_url(requested.resolved.reference.base_url)
+        policy.check_url(requested.resolved.reference.base_url, "reference")
     if requested.webhook is not None:
         if not requested.webhook.startswith(("https://", "http://")):
             raise UsageError("the webhook is no URL", "give one that begins with https://")
-        policy.check_url(requested.webhook)
+        policy.check_url(requested.webhook, "webhook")
 
 
 def _resolved(given: Mapping[str, Any]) -> Resolved:

@@ -6,12 +6,14 @@ which may be a key or hold a password. docs/settings.md lists all of them, and a
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import limits
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SecretsSettingsSource, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -22,6 +24,7 @@ from verifier.service.errors import ConfigError
 from verifier.service.keys import key_bytes
 
 PREFIX = "TRUENAME_"
+SECRETS_VARIABLE = "TRUENAME_SECRETS_DIR"
 MEMORY_QUEUE = "memory://"
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -59,7 +62,20 @@ class ServiceSettings(BaseSettings):
     origin_daily_requests: int = Field(default=5_000, ge=1, description="Questions sent to one origin per UTC day, by all audits together")
     concurrent_audits: int = Field(default=50, ge=1, le=1_000, description="Audits that one worker process runs at a time")
     retention_days: int = Field(default=365, ge=1, description="Finished audits and their reports are removed after so many days")
+    otlp_endpoint: SecretStr | None = Field(default=None, description="Collector of traces (OTLP over HTTP); needs truename[otel]")
     log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: Source,
+        env_settings: Source,
+        dotenv_settings: Source,
+        file_secret_settings: Source,
+    ) -> tuple[Source, ...]:
+        """Variables, then secret files."""
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, _secrets())
 
     @property
     def database(self) -> str:
@@ -127,6 +143,13 @@ class ServiceSettings(BaseSettings):
             raise ValueError(str(error)) from None
         return value
 
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _collector(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("it begins with neither http:// nor https://")
+        return value
+
     @field_validator("token_rate", "submit_rate", "origin_rate")
     @classmethod
     def _rate(cls, value: str) -> str:
@@ -150,6 +173,14 @@ def load_settings() -> ServiceSettings:
         found = error.errors(include_input=False, include_url=False)
         problems = [f"{variable(str(each['loc'][0]))}: {_plain(each['msg'])}" for each in found]
     raise ConfigError("; ".join(problems), "correct or unset it (docs/settings.md lists every setting)")
+
+
+def _secrets() -> Path | None:
+    """The directory of secret files, as container runtimes mount them: each is named like its variable, in any case."""
+    named = os.environ.get(SECRETS_VARIABLE)
+    if named and not Path(named).is_dir():
+        raise ConfigError(f"{SECRETS_VARIABLE}: it is not a directory", "mount the secrets there, or unset it")
+    return Path(named) if named else None
 
 
 def variable(field: str) -> str:

@@ -18,6 +18,8 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from verifier.endpoint.redaction import REDACTED, SECRET_NAME, Redactor
+from verifier.service import tracing
+from verifier.service.settings import ServiceSettings
 
 _redactors: ContextVar[tuple[Redactor, ...]] = ContextVar("truename_redactors", default=())
 
@@ -30,6 +32,12 @@ _KEY_SHAPES = re.compile(
 # Names of ours that look like a secret's and are none.
 _PLAIN_NAMES = frozenset({"key_id", "key_holder"})
 _MAX_DEPTH = 6
+
+
+def configure(settings: ServiceSettings) -> None:
+    """Logs and traces of this process as the settings want them. Raises ConfigError."""
+    configure_logging(settings.log_level)
+    tracing.configure_tracing(settings.otlp_endpoint)
 
 
 def configure_logging(level: str, stream: TextIO | None = None) -> None:
@@ -73,6 +81,19 @@ def concealing(redactor: Redactor) -> Iterator[None]:
         yield
     finally:
         _redactors.reset(token)
+
+
+@contextlib.contextmanager
+def during(name: str, parent: str | None = None, **ids: tracing.Value) -> Iterator[None]:
+    """Within the block, and the tasks that it starts, log lines carry the ids; where traces are on, the block is a span with them."""
+    with structlog.contextvars.bound_contextvars(**ids), tracing.span(name, ids, parent):
+        yield
+
+
+def about(**ids: tracing.Value) -> None:
+    """Add ids to the log lines and the span of the block that is under way."""
+    structlog.contextvars.bind_contextvars(**ids)
+    tracing.note(ids)
 
 
 def redact(logger: WrappedLogger | None, method: str, event: EventDict) -> EventDict:

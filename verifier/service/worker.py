@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import cast
 
 import redis.asyncio
 import redis.exceptions
@@ -20,7 +21,7 @@ import structlog
 
 from verifier.key_store import KeyStore
 from verifier.service.execute import Executor
-from verifier.service.jobs import Jobs, delivering
+from verifier.service.jobs import AUDITS, Jobs, delivering
 from verifier.service.secrets import open_keyring
 from verifier.service.settings import ServiceSettings
 from verifier.service.store.engine import Store, open_store_of
@@ -28,6 +29,9 @@ from verifier.service.store.rows import new_id
 
 SWITCH_INTERVAL_S = 0.001
 """How long Python lets the thinking thread run on while the event loop waits; by default five times as long, at every step of a request."""
+
+QUEUE_ANSWERS_S = 2.0
+"""Seconds within which Redis must answer where somebody asks whether it is there."""
 
 _log = structlog.get_logger()
 
@@ -77,12 +81,16 @@ async def run_worker(settings: ServiceSettings, stop: asyncio.Event) -> None:
 
 async def queue_answers(settings: ServiceSettings) -> bool:
     """Whether the queue can be reached; the one in memory always can."""
-    if settings.embedded:
-        return True
-    client = redis.asyncio.Redis.from_url(settings.queue, socket_timeout=2, socket_connect_timeout=2)
+    return settings.embedded or await workers_seen(settings) is not None
+
+
+async def workers_seen(settings: ServiceSettings) -> dict[str, float] | None:
+    """When each worker of a shared queue was last seen, in Unix seconds: they write every two. None where the queue cannot be reached."""
+    client = redis.asyncio.Redis.from_url(settings.queue, socket_timeout=QUEUE_ANSWERS_S, socket_connect_timeout=QUEUE_ANSWERS_S)
     try:
-        return bool(await client.ping())
+        seen = cast(list[tuple[bytes, float]], await client.zrange(f"{AUDITS}:workers", 0, -1, withscores=True))
+        return {name.decode(): at for name, at in seen}
     except (redis.exceptions.RedisError, OSError):
-        return False
+        return None
     finally:
         await client.aclose()

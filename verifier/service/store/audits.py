@@ -89,6 +89,13 @@ async def queued(tx: Transaction, limit: int = 1000) -> tuple[str, ...]:
     return tuple((await tx.scalars(query)).all())
 
 
+async def oldest_queued(tx: Transaction) -> str | None:
+    """The id of the audit that has waited longest; in PostgreSQL held for this transaction, so that each of many workers sees another."""
+    query = select(audits.c.id).where(audits.c.status == "queued").order_by(audits.c.created, audits.c.id)
+    found: str | None = await tx.scalar(query.limit(1).with_for_update(skip_locked=True))
+    return found
+
+
 async def counts(tx: Transaction) -> dict[AuditStatus, int]:
     """How many audits stand in each state."""
     totals: dict[AuditStatus, int] = {"queued": 0, "running": 0, "done": 0, "failed": 0, "cancelled": 0}

@@ -30,6 +30,10 @@ POOL_SIZE = 20
 """Connections that one process keeps open; PostgreSQL allows 100 to all processes unless it is told otherwise."""
 MAX_OVERFLOW = 10
 """Connections more that it opens at a peak, and closes again."""
+CONNECT_S = 5.0
+"""Seconds until PostgreSQL must have taken a connection. A server that is stopped or cut off neither answers nor refuses."""
+STATEMENT_S = 15.0
+"""Seconds that one statement may take: a run's lease, after which nothing that waits is of use. Migrations have no such limit."""
 BUSY_TIMEOUT_MS = 5_000
 """How long SQLite waits for another process's write; see research/stack.md b: 0.9 s for 400 transactions of two processes."""
 
@@ -84,6 +88,8 @@ class Store:
             if isinstance(error, OperationalError | InterfaceError) or (isinstance(error, DBAPIError) and error.connection_invalidated):
                 raise _unusable(error) from None
             raise
+        except TimeoutError as error:  # the driver's own, past STATEMENT_S
+            raise _unusable(error) from None
 
     async def check(self) -> None:
         """For readiness: raises StoreError where the database does not answer."""
@@ -139,6 +145,7 @@ def make_engine(url: str | URL) -> AsyncEngine:
         max_overflow=MAX_OVERFLOW,
         # A server may have closed the connection since it was last used; a file does not.
         pool_pre_ping=not is_file,
+        connect_args={} if is_file else {"timeout": CONNECT_S, "command_timeout": STATEMENT_S},
     )
     if is_file:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
@@ -172,5 +179,5 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _unusable(error: Exception) -> StoreError:
     # The text of a driver's error may quote the URL with its password, so only its kind is shown.
-    cause = error.__cause__ or error
+    cause = error if isinstance(error, OSError) else error.__cause__ or error
     return StoreError(f"the database cannot be used ({type(cause).__name__})", "check TRUENAME_DATABASE_URL and that the server runs")

@@ -121,6 +121,16 @@ tokens = Table(
     Column("revoked", UtcDateTime),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", _SHA256, primary_key=True),
+    Column("token_id", _ID, ForeignKey("tokens.id", ondelete="CASCADE"), nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("expires", UtcDateTime, nullable=False),
+    Index(None, "expires"),
+)
+
 schedules = Table(
     "schedules",
     metadata,
@@ -168,6 +178,7 @@ audits = Table(
     Column("outcome", PlainText(16)),
     Column("verdict", JSON(none_as_null=True)),
     Column("error", _TEXT),
+    Column("failure", PlainText(32)),
     Column("requests", Integer, nullable=False),
     Column("planned", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),

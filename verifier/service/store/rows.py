@@ -59,6 +59,16 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session of the web page as it is stored: never the cookie itself."""
+
+    sha256: str = field(repr=False)
+    token_id: str
+    created: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NewAudit:
     """An audit to be queued."""
 
@@ -167,7 +177,7 @@ class EventRow:
     audit_id: str
     seq: int
     kind: str
-    """status, progress, or what the job adds."""
+    """status, progress or evidence."""
     data: Mapping[str, Any]
     created: datetime
 

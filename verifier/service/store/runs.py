@@ -35,6 +35,7 @@ LEASE = timedelta(seconds=15)
 MAX_LOST = 5
 """After so many lost workers an audit fails: it may be what ends them."""
 MAX_ERROR_CHARS = 500
+MAX_KIND_CHARS = 32
 
 
 async def claim(tx: Transaction, audit_id: str, worker: str, now: datetime, lease: timedelta = LEASE) -> Claimed | None:
@@ -62,9 +63,10 @@ async def heartbeat(
     *,
     requests: int | None = None,
     planned: int | None = None,
+    weighed: Mapping[str, Any] | None = None,
     lease: timedelta = LEASE,
 ) -> Beat | None:
-    """Keep the run for another lease, and tell the progress where it is given (a `progress` event).
+    """Keep the run for another lease, and tell progress and evidence where they are given (a `progress` and an `evidence` event).
 
     None where the run is no longer the worker's: it must stop asking, and nothing it does counts.
     """
@@ -77,6 +79,8 @@ async def heartbeat(
     if progress:
         await tx.execute(update(audits).where(audits.c.id == audit_id).values(**progress))
         await events.append(tx, audit_id, "progress", progress, now)
+    if weighed is not None:
+        await events.append(tx, audit_id, "evidence", weighed, now)
     cancel = await tx.scalar(select(audits.c.cancel_requested).where(audits.c.id == audit_id))
     return Beat(now + lease, bool(cancel))
 
@@ -93,10 +97,10 @@ async def complete(
     return True
 
 
-async def fail(tx: Transaction, run_id: str, error: str, now: datetime) -> bool:
-    """Mark the audit failed with one line; False where the run is no longer the worker's."""
+async def fail(tx: Transaction, run_id: str, error: str, now: datetime, kind: str = "other") -> bool:
+    """Mark the audit failed with one line and a kind to count it by; False where the run is no longer the worker's."""
     line = " ".join(error.replace("\0", " ").split())[:MAX_ERROR_CHARS]
-    return await _end(tx, run_id, "failed", {"error": line}, {"error": line}, now) is not None
+    return await _end(tx, run_id, "failed", {"error": line, "failure": kind[:MAX_KIND_CHARS]}, {"error": line}, now) is not None
 
 
 async def cancel(tx: Transaction, run_id: str, now: datetime) -> bool:
@@ -134,7 +138,7 @@ async def recover(tx: Transaction, now: datetime, max_lost: int = MAX_LOST) -> R
             cancelled.append(audit_id)
         elif times >= max_lost:
             error = f"its worker was lost {times} times"
-            await _settle(tx, audit_id, "failed", {"error": error}, {"error": error}, now)
+            await _settle(tx, audit_id, "failed", {"error": error, "failure": "lost-workers"}, {"error": error}, now)
             failed.append(audit_id)
         else:
             await _requeue(tx, audit_id, now)
