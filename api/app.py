@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api import audits, events, health, known, problems, reports, schedules, tokens
+from api import audits, events, health, known, pages, problems, reports, schedules, tokens
 from api.middleware import Envelope
 from api.rates import Rates
 from api.state import Service
@@ -27,8 +27,11 @@ from verifier.version import VERSION
 DESCRIPTION = "Finds out which model really answers behind an LLM endpoint. Errors are application/problem+json."
 
 
-def create_app(settings: ServiceSettings) -> FastAPI:
-    """The application. Its lifespan raises ConfigError and StoreError where it cannot start."""
+def create_app(settings: ServiceSettings, works: bool | None = None) -> FastAPI:
+    """The application; `works`: it runs audits too, by default where the queue is this process's own.
+
+    Its lifespan raises ConfigError and StoreError where it cannot start.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -43,14 +46,14 @@ def create_app(settings: ServiceSettings) -> FastAPI:
                 policy=service_policy(settings.allowed_networks),
                 rates=Rates(settings),
             )
-            if settings.embedded:
+            if settings.embedded if works is None else works:
                 await stack.enter_async_context(embedded(settings, store))
             yield
 
     # No page that loads scripts from elsewhere: the OpenAPI document itself is at /openapi.json.
     app = _Application(title="Truename", version=VERSION, description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
-    for module in (audits, events, reports, schedules, tokens, known, health):
+    for module in (audits, events, reports, schedules, tokens, known, health, pages):
         app.include_router(module.router)
     app.add_middleware(Envelope)
     return app

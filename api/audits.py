@@ -11,11 +11,12 @@ from api.auth import Reader, Submitter
 from api.paging import Cursor, Limit
 from api.problems import not_found, responses
 from api.schemas import Accepted, AuditPage, AuditView, SubmitAudit, links_of, shown
-from api.state import Running
+from api.state import Running, Service
 from verifier.service import submitting
 from verifier.service.requested import check_addresses, read_request
 from verifier.service.store import audits
 from verifier.service.store.rows import AuditRow, AuditStatus, Outcome
+from verifier.service.telemetry import about
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
 
@@ -36,17 +37,23 @@ async def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> Accepted:
     """Queue an audit of an endpoint; without a claim it is identified, with a `reference` the two are compared."""
-    digest, now = hashlib.sha256(await request.body()).hexdigest(), service.now()
-    requested = read_request(body.plain())
+    made = await accept(service, body, who.owner, idempotency_key, hashlib.sha256(await request.body()).hexdigest())
+    about(audit=made.audit.id)
+    response.headers["Location"] = f"/v1/audits/{made.audit.id}"
+    return Accepted(id=made.audit.id, status=made.audit.status, links=links_of(made.audit.id), webhook_secret=shown(made.webhook_secret))
+
+
+async def accept(service: Service, body: SubmitAudit, owner: str, idempotency_key: str | None, request_digest: str) -> submitting.Accepted:
+    """Queue an audit for its owner, however it was asked for. Raises Problem 429 and what `submitting.submit` and the checks raise."""
+    requested, now = read_request(body.plain()), service.now()
     check_addresses(requested, service.policy)
     async with service.store.write() as tx:
         made = await submitting.submit(
-            tx, service.keyring, service.settings, requested, who.owner, now, idempotency_key=idempotency_key, request_digest=digest
+            tx, service.keyring, service.settings, requested, owner, now, idempotency_key=idempotency_key, request_digest=request_digest
         )
         if made.created:  # refused here, nothing stays
-            await service.rates.submit(who.owner)
-    response.headers["Location"] = f"/v1/audits/{made.audit.id}"
-    return Accepted(id=made.audit.id, status=made.audit.status, links=links_of(made.audit.id), webhook_secret=shown(made.webhook_secret))
+            await service.rates.submit(owner)
+    return made
 
 
 @router.get("", responses=responses(401, 403, 422, 429, 503))
@@ -72,6 +79,7 @@ async def visible(audit_id: AuditId, service: Running, who: Reader) -> AuditRow:
         row = await audits.get(tx, audit_id, who.sees)
     if row is None:
         raise not_found("audit")
+    about(audit=row.id)
     return row
 
 

@@ -6,6 +6,7 @@ Each event's id is its number, so that a reader who comes back with Last-Event-I
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Annotated
 
@@ -36,7 +37,7 @@ async def stream(
 
 
 async def follow(service: Service, audit_id: str, seen: int = 0) -> AsyncIterator[EventRow]:
-    """The events after number `seen` as they come, until the audit is finished and no event is left."""
+    """The events after number `seen` as they come, until the audit is finished and no event is left, or the service closes."""
     while True:
         async with service.store.read() as tx:
             # The status first: an event that ends the audit is written together with it.
@@ -45,7 +46,8 @@ async def follow(service: Service, audit_id: str, seen: int = 0) -> AsyncIterato
         for event in found:
             seen = event.seq
             yield event
-        if not found and (audit is None or audit.status in FINISHED):
+        if service.closing.is_set() or (not found and (audit is None or audit.status in FINISHED)):
             return
         if not found:
-            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.closing.wait(), POLL_S)

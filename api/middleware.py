@@ -1,6 +1,7 @@
 """What happens to every request before and after its route: a cap on its size, headers on its answer, one log line, its metrics.
 
-The log names the route's template, the status and the time. It never holds a path, a query, a header or a body.
+The log and the span name the route's template, the status, the time, and the request's id, which the answer carries as X-Request-Id.
+They never hold a path, a query, a header or a body.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import REQUESTS, SECONDS
 from api.problems import Problem, render
+from verifier.service import tracing
+from verifier.service.store.rows import new_id
+from verifier.service.telemetry import during
 
 MAX_BODY_BYTES = 256_000
 """Of a request; only reports that are sent in to be checked may be larger."""
@@ -39,6 +43,13 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = dict(scope["headers"])
+        # Ours, never the caller's: what somebody else wrote has no place in every line of a log.
+        request_id = new_id("req")
+        with during("request", headers.get(b"traceparent", b"").decode("latin-1"), request=request_id):
+            await self._enveloped(scope, receive, send, request_id)
+
+    async def _enveloped(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started, status = time.perf_counter(), 500
 
         async def sending(message: Message) -> None:
@@ -46,7 +57,8 @@ class Envelope:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *((name, value) for name, value in _HEADERS.items() if name not in present)]
+                added = (_HEADERS | {b"x-request-id": request_id.encode()}).items()
+                message["headers"] = [*message["headers"], *((name, value) for name, value in added if name not in present)]
             await send(message)
 
         try:
@@ -57,6 +69,7 @@ class Envelope:
             seconds = time.perf_counter() - started
             REQUESTS.labels(method, name, str(status)).inc()
             SECONDS.labels(method, name).observe(seconds)
+            tracing.note({"method": method, "route": name, "status": status})
             _log.info("request", method=method, route=name, status=status, ms=round(seconds * 1000, 1))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,10 +13,13 @@ from api.negotiation import preferred
 from api.problems import Problem, responses
 from api.schemas import CheckView, KeyView, VerificationView
 from api.state import Running, Service
-from verifier.ledger import Chain, read_chain
-from verifier.service.store import ledger, reports
-from verifier.service.store.rows import ReportPart
-from verifier.signing import ENVELOPE, PAGE, REPORT, TRANSCRIPT
+from verifier.canonical import TamperedError
+from verifier.errors import TruenameError
+from verifier.ledger import Chain
+from verifier.service.store import reports
+from verifier.service.store.rows import AuditRow, ReportPart
+from verifier.signing import ENVELOPE, PAGE, REPORT, TRANSCRIPT, Keys
+from verifier.transcript import digest
 from verifier.verifying import Trust, verify_files
 
 router = APIRouter(prefix="/v1", tags=["reports"])
@@ -49,18 +52,31 @@ async def report(audit: Visible, service: Running, accept: Annotated[str | None,
     media_type = preferred(accept, list(PARTS))
     if media_type is None:
         raise Problem(406, "not-acceptable", f"a report comes in none of the forms asked for; accept one of {', '.join(PARTS)}")
+    part = PARTS[media_type]
+    answer = served(part, await stored(service, audit, part))
+    answer.headers["Vary"] = "Accept"
+    return answer
+
+
+async def stored(service: Service, audit: AuditRow, part: ReportPart) -> bytes:
+    """One file of an audit's report. Raises Problem 409 while there is none, 404 where it is gone."""
     if audit.status != "done":
         raise Problem(409, "not-done", f"the audit is {audit.status}, so there is no report; follow its events until it is done")
-    part = PARTS[media_type]
     async with service.store.read() as tx:
         data = await reports.part(tx, audit.id, part)
     if data is None:
         raise Problem(404, "not-found", "the report is no longer kept; audit the endpoint again")
     if not data:
         raise Problem(404, "not-found", "the report's page could not be drawn; ask for application/json")
-    headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{NAMES[part]}"'}
+    return data
+
+
+def served(part: ReportPart, data: bytes) -> Response:
+    """The answer that holds a file of a report."""
+    headers = {"Content-Disposition": f'inline; filename="{NAMES[part]}"'}
     if part == "html":
         headers["Content-Security-Policy"] = PAGE_POLICY
+    media_type = next(media_type for media_type, of in PARTS.items() if of == part)
     return Response(data, media_type=media_type, headers=headers)
 
 
@@ -81,7 +97,8 @@ async def verify(
         if len(files[name]) > MAX_UPLOAD_BYTES:
             raise Problem(413, "too-large", f"{name} is larger than {MAX_UPLOAD_BYTES} bytes; no report's file is")
     keys = service.keys.trusted()
-    trust = Trust(keys, ledger=await _ledger(service), own=frozenset(keys))
+    place = await _place(service, keys, digest(files[REPORT]))
+    trust = Trust(keys, ledger=place, own=frozenset(keys))
     found = await asyncio.to_thread(verify_files, files, trust)
     return VerificationView(
         exit_code=found.exit_code,
@@ -98,10 +115,9 @@ async def keys(service: Running, who: Reader) -> list[KeyView]:
     return [KeyView(keyid=keyid, pem=trusted.pem_of(keyid).decode(), current=keyid == current) for keyid in trusted]
 
 
-async def _ledger(service: Service) -> Chain:
-    lines, last = [], 0
-    async with service.store.read() as tx:
-        while rows := await ledger.after(tx, last):
-            lines += [row.entry for row in rows]
-            last = rows[-1].sequence
-    return await asyncio.to_thread(read_chain, b"".join(line + b"\n" for line in lines), service.keys.trusted())
+async def _place(service: Service, keys: Keys, report: str) -> Chain | TruenameError:
+    """The part of the ledger that decides about a report, or why it does not hold. Raises StoreError."""
+    try:
+        return await service.ledger.around(service.store, keys, report)
+    except TamperedError as error:
+        return error

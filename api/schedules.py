@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from api.auth import Reader, Submitter
+from api.auth import Caller, Reader, Submitter
 from api.paging import Cursor, Limit
 from api.problems import not_found, responses
-from api.schemas import ChangeSchedule, CreateSchedule, History, HistoryEntry, SchedulePage, ScheduleView, shown
-from api.state import Running
+from api.schemas import ChangeSchedule, CreateSchedule, History, HistoryEntry, SchedulePage, ScheduleView, Turn, shown
+from api.state import Running, Service
+from verifier.history import changes
 from verifier.service import submitting
 from verifier.service.requested import check_addresses, read_request
 from verifier.service.schedules import change_points
@@ -19,21 +20,30 @@ from verifier.service.store.rows import AuditRow, ScheduleRow
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 
+MOST_AUDITS = 500
+"""Audits of one history."""
 ScheduleId = Annotated[str, Path(max_length=60, examples=["sch_Jk3f9sQ2mZ0pXvB7nLw1cA"])]
 
 
 @router.post("", status_code=201, responses=responses(400, 401, 403, 413, 422, 429, 503))
 async def create(body: CreateSchedule, service: Running, who: Submitter, response: Response) -> ScheduleView:
     """Make a schedule. The keys that it holds are only ever sent to the origin that they were given for."""
+    made = await store(service, body, who.owner)
+    response.headers["Location"] = f"/v1/schedules/{made.schedule.id}"
+    return ScheduleView.of(made.schedule, shown(made.webhook_secret))
+
+
+async def store(service: Service, body: CreateSchedule, owner: str) -> submitting.Scheduled:
+    """Store a schedule for its owner, however it was asked for. Raises what `submitting.create_schedule` and the checks raise."""
     requested = read_request(body.audit.plain())
     check_addresses(requested, service.policy)
     async with service.store.write() as tx:
-        made = await submitting.create_schedule(
+        return await submitting.create_schedule(
             tx,
             service.keyring,
             service.settings,
             requested,
-            who.owner,
+            owner,
             service.now(),
             cron=body.cron,
             timezone=body.timezone,
@@ -42,8 +52,6 @@ async def create(body: CreateSchedule, service: Running, who: Submitter, respons
             jitter_s=body.jitter_s,
             catch_up=body.catch_up,
         )
-    response.headers["Location"] = f"/v1/schedules/{made.schedule.id}"
-    return ScheduleView.of(made.schedule, shown(made.webhook_secret))
 
 
 @router.get("", responses=responses(401, 403, 422, 429, 503))
@@ -80,6 +88,12 @@ async def read(schedule: Visible) -> ScheduleView:
 @router.patch("/{schedule_id}", responses=responses(400, 401, 403, 404, 413, 422, 429, 503))
 async def change(schedule_id: ScheduleId, body: ChangeSchedule, service: Running, who: Submitter) -> ScheduleView:
     """Change a schedule. Another audit needs its keys given again: those that are stored stay with the origin they were given for."""
+    changed = await alter(service, schedule_id, body, who)
+    return ScheduleView.of(changed.schedule, shown(changed.webhook_secret))
+
+
+async def alter(service: Service, schedule_id: str, body: ChangeSchedule, who: Caller) -> submitting.Scheduled:
+    """Change a schedule that the caller may see. Raises Problem 404 and what `submitting.change_schedule` and the checks raise."""
     requested = read_request(body.audit.plain()) if body.audit is not None else None
     if requested is not None:
         check_addresses(requested, service.policy)
@@ -91,7 +105,7 @@ async def change(schedule_id: ScheduleId, body: ChangeSchedule, service: Running
         changed = await submitting.change_schedule(tx, service.keyring, service.settings, row, service.now(), requested=requested, **values)
     if changed is None:
         raise not_found("schedule")
-    return ScheduleView.of(changed.schedule, shown(changed.webhook_secret))
+    return changed
 
 
 @router.delete("/{schedule_id}", status_code=204, response_class=Response, responses=responses(401, 403, 404, 422, 429, 503))
@@ -104,13 +118,24 @@ async def remove(schedule_id: ScheduleId, service: Running, who: Submitter) -> R
 
 
 @router.get("/{schedule_id}/history", responses=responses(401, 403, 404, 422, 429, 503))
-async def history(schedule: Visible, service: Running, limit: Annotated[int, Query(ge=1, le=500)] = 500) -> History:
+async def history(schedule: Visible, service: Running, limit: Annotated[int, Query(ge=1, le=MOST_AUDITS)] = MOST_AUDITS) -> History:
     """Verdicts over time, oldest first, with the audits at which the outcome changed."""
+    return await over_time(service, schedule, limit)
+
+
+async def over_time(service: Service, schedule: ScheduleRow, limit: int = MOST_AUDITS) -> History:
+    """What a schedule's newest audits have shown."""
     async with service.store.read() as tx:
         rows = await schedules.history(tx, schedule.id, limit)
-    changes = change_points(rows)
-    entries = [_entry(row, row.id in changes) for row in rows]
-    return History(schedule_id=schedule.id, audits=entries, change_points=list(changes))
+    points = change_points(rows)
+    entries = [_entry(row, row.id in points) for row in rows]
+    turns = changes([(row.id, row.finished, row.verdict) for row in rows if row.finished is not None and row.verdict is not None])
+    return History(
+        schedule_id=schedule.id,
+        audits=entries,
+        change_points=list(points),
+        turns=[Turn(audit_id=each.audit, at=each.at, before=each.before, after=each.after) for each in turns],
+    )
 
 
 def _entry(row: AuditRow, changed: bool) -> HistoryEntry:

@@ -228,12 +228,22 @@ class HistoryEntry(BaseModel):
     changed: bool = Field(description="A change point: the outcome differs from that of the audit before it which ended in a verdict")
 
 
+class Turn(BaseModel):
+    """Another vocabulary or model answered than in the audits before."""
+
+    audit_id: str = Field(description="The first audit that shows it")
+    at: datetime = Field(description="When that audit ended")
+    before: str
+    after: str
+
+
 class History(BaseModel):
     """A schedule's verdicts over time, oldest first."""
 
     schedule_id: str
     audits: list[HistoryEntry]
     change_points: list[str] = Field(description="Ids of the audits at which the outcome changed")
+    turns: list[Turn] = Field(description="When another vocabulary or model began to answer, whatever the outcome")
 
 
 class TokenView(BaseModel):
@@ -288,6 +298,31 @@ class TokenPage(BaseModel):
     next_cursor: str | None
 
 
+class PriceView(BaseModel):
+    """A list price, in US dollars per million tokens. Nothing is judged by it."""
+
+    input: float
+    output: float
+    as_of: str = Field(description="Month or day when it was read", examples=["2026-11"])
+
+
+class CostView(BaseModel):
+    """What questions cost if every one is asked and answered at full length; early stopping usually ends an audit sooner."""
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float | None = Field(description="Null where the model's price is not known")
+    price: str = Field(description="Which price that is, in a few words")
+
+
+class PlanView(CostView):
+    """What an audit would ask and cost at most."""
+
+    sides: dict[str, CostView] = Field(description="The target's part and, where there is one, the reference's")
+    probes: dict[str, str] = Field(description="What each probe that asks finds out")
+
+
 class ModelView(BaseModel):
     """A model of the catalog."""
 
@@ -295,6 +330,7 @@ class ModelView(BaseModel):
     vendor: str
     family: str | None
     tokenizer: str | None = Field(description="None: no vocabulary is known, so counts cannot speak of it")
+    price: PriceView | None = Field(description="Null where it is not known; an operator's own table counts before the one that ships")
 
 
 class PackView(BaseModel):

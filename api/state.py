@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
@@ -11,6 +12,7 @@ from fastapi import Depends, Request
 from api.rates import Rates
 from verifier.endpoint.guard import GuardPolicy
 from verifier.key_store import KeyStore
+from verifier.service.ledger_place import LedgerWalk
 from verifier.service.secrets import Keyring
 from verifier.service.settings import ServiceSettings
 from verifier.service.store.engine import Store
@@ -26,6 +28,10 @@ class Service:
     keys: KeyStore
     policy: GuardPolicy
     rates: Rates
+    ledger: LedgerWalk = field(default_factory=LedgerWalk)
+    """How far this process has checked the ledger."""
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the process is asked to stop: streams end, so that their readers come back to another process."""
 
     def now(self) -> datetime:
         """The time, aware and in UTC."""

@@ -288,7 +288,7 @@ async def test_a_schedule_is_made_changed_read_and_removed(api: Api) -> None:
     assert changed.json()["cron"] == "30 4 * * 1" and changed.json()["notify_on"] == "always"
     assert changed.json()["next_due"] != made.json()["next_due"]
     history = (await api.call("alice:read", "GET", f"{path}/history")).json()
-    assert history == {"schedule_id": made.json()["id"], "audits": [], "change_points": []}
+    assert history == {"schedule_id": made.json()["id"], "audits": [], "change_points": [], "turns": []}
     assert (await api.call("alice:submit", "DELETE", path)).status_code == 204
     assert (await api.call("alice:read", "GET", path)).status_code == 404
 
