@@ -20,9 +20,7 @@ from verifier.errors import TruenameError
 from verifier.service.requested import check_addresses, read_request
 
 FIELDS = ("base_url", "model", "wire", "claim", "family", "suite", "reference_url", "reference_model", "webhook")
-"""What comes back with an error."""
-SECRETS = ("api_key", "reference_key")
-"""What never does."""
+"""What comes back with an error; keys never do."""
 DEFAULTS = {"suite": "standard", "wire": "auto"}
 
 _PLACES = {

@@ -144,7 +144,12 @@ def does(row: AuditRow | ScheduleRow) -> str:
 
 def badge(row: AuditRow | ScheduleRow, outcome: Outcome, r: Texts) -> str:
     """One or two words for an outcome, as the report says them."""
-    return r(f"{does(row)}.{outcome}.badge")
+    return badge_of(does(row), outcome, r)
+
+
+def badge_of(kind: str, outcome: str, r: Texts) -> str:
+    """The same for a kind of audit; the words of a claim's audit where this kind has no such outcome, as a schedule's older audits may."""
+    return r.get(f"{kind}.{outcome}.badge", r(f"audit.{outcome}.badge"))
 
 
 def moment(time: datetime, zone: str = "UTC") -> str:

@@ -19,14 +19,14 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.audits import AuditId, visible
 from api.events import POLL_S
-from api.pages_frame import PageRoute, badge, filled, own
+from api.pages_frame import PageRoute, badge, does, filled, own
 from api.sessions import Reading, Visit
 from api.state import Running, Service
 from verifier.canonical import read_json
 from verifier.options import DEFAULT_ALPHA
 from verifier.report import plots_verdict, texts_verdict
 from verifier.report.plots import Figure
-from verifier.report.texts import texts
+from verifier.report.texts import Texts, texts
 from verifier.service import sessions
 from verifier.service.store import audits, events, reports
 from verifier.service.store.rows import FINISHED, AuditRow, EventRow
@@ -69,7 +69,8 @@ async def standing(request: Request, who: Visit, service: Service, audit: AuditR
         "data": data,
         "outcome": audit.outcome,
         "words": texts_verdict.words(data, r) if data is not None else None,
-        "so_far": curve[-1] if curve else None,
+        "so_far": _so_far(audit, curve, own(who.lang)),
+        "kind": does(audit),
         "e_value": math.exp(curve[-1]["log_e"]) if curve else 1.0,
         "figures": figures,
         "alpha": float(audit.request.get("alpha", DEFAULT_ALPHA)),
@@ -156,5 +157,10 @@ def _said(audit: AuditRow, curve: list[Mapping[str, Any]], who: Visit) -> str:
     if audit.outcome is not None:
         return t("audit.said_done", badge=badge(audit, audit.outcome, r))
     if audit.status == "running" and curve:
-        return t("audit.said_running", so_far=t(f"audit.so_far_{curve[-1]['outcome']}"))
+        return t("audit.said_running", so_far=_so_far(audit, curve, t))
     return t(f"audit.said_{audit.status}")
+
+
+def _so_far(audit: AuditRow, curve: list[Mapping[str, Any]], t: Texts) -> str:
+    """What the last round has shown, in the words of what the audit does; empty before the first."""
+    return t(f"audit.so_far_{does(audit)}_{curve[-1]['outcome']}") if curve else ""

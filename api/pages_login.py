@@ -6,9 +6,7 @@ tokens are counted by address.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import SecretStr
 from starlette.responses import RedirectResponse
 
@@ -19,11 +17,9 @@ from verifier.service import sessions, tokens
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-Next = Annotated[str, Query(max_length=2_000)]
-
 
 @router.get(LOGIN)
-async def ask(request: Request, who: Visiting, next: Next = "/") -> Response:
+async def ask(request: Request, who: Visiting, next: str = "/") -> Response:
     """The form; whoever is logged in goes on."""
     if who.token is not None:
         return RedirectResponse(own_path(next), 303)
@@ -44,6 +40,7 @@ async def enter(request: Request, who: Visiting, form: Posted, service: Running)
         await service.rates.refused_login(address)
         return page(request, who, "login.html", status=401, next=onward, refused=True)
     async with service.store.write() as tx:
+        await sessions.end(tx, who.key)  # nobody keeps the cookie of the session before
         key = await sessions.begin(tx, token, service.now())
     answer = RedirectResponse(onward, 303)
     remember(request, answer, COOKIE, key)

@@ -167,6 +167,7 @@ async def _one(request: Request, who: Visit, schedule: ScheduleRow, service: Ser
         notify=get_args(NotifyOn),
         figures=timeline(history, schedule.timezone, does(schedule), own(who.lang), texts(who.lang)),
         entries=list(reversed(history.audits))[:SHOWN_AUDITS],
+        turned={each.audit_id: each for each in history.turns},
     )
 
 

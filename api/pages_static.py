@@ -9,7 +9,7 @@ from importlib import resources
 
 from fastapi import APIRouter, Response
 
-from api.problems import Problem, responses
+from api.problems import Problem
 
 router = APIRouter(include_in_schema=False)
 
@@ -46,7 +46,7 @@ def static_url(name: str) -> str:
     return f"/static/{name}?v={static(name).digest}"
 
 
-@router.get("/static/{name}", responses=responses(404))
+@router.get("/static/{name}")
 async def serve(name: str) -> Response:
     """One file; what asks for the form that it has now may keep it."""
     if name not in FILES:

@@ -31,7 +31,7 @@ PARTS: dict[str, ReportPart] = {
     "application/gzip": "transcript",
 }
 NAMES: dict[ReportPart, str] = {"report": REPORT, "html": PAGE, "envelope": ENVELOPE, "transcript": TRANSCRIPT}
-PAGE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+PAGE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 """The page brings a stricter policy of its own; this one holds even where a page's own is gone. Browsers apply both."""
 MAX_UPLOAD_BYTES = 40_000_000
 """Largest file that is checked; a deep audit's envelope and transcript are about 1 MB each."""

@@ -35,6 +35,8 @@ LANGUAGE_COOKIE = "truename-lang"
 LANGUAGE_LIFE_S = 365 * 24 * 3600
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 MAX_FIELDS = 60
+MAX_NEXT_CHARS = 2_000
+"""Of the path that a login leads back to."""
 _SUBTAG = re.compile(r"(?<=[A-Za-z])-[A-Za-z0-9-]+")
 
 
@@ -159,7 +161,13 @@ def language(request: Request) -> str:
 
 def own_path(address: str) -> str:
     """`address` if it is a path of this service, else "/": what ?next= may name, so that nobody is sent elsewhere."""
-    if not address.startswith("/") or address.startswith("//") or "\\" in address or any(ord(char) < 0x21 for char in address):
+    if (
+        len(address) > MAX_NEXT_CHARS
+        or not address.startswith("/")
+        or address.startswith("//")
+        or "\\" in address
+        or any(ord(char) < 0x21 for char in address)
+    ):
         return "/"
     parts = urlsplit(address)
     return "/" if parts.scheme or parts.netloc else address

@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from benchmarks.light import lighten
 from benchmarks.vendor import Vendor
+from tests.service.api_client import Api, settings, started
 from tests.service.running import Running, make_running
 from tests.service.servers import own_postgres, own_redis, psql
 from verifier.service import execute, jobs
@@ -46,6 +47,13 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 def sqlite_url(tmp_path: Path) -> str:
     """An SQLAlchemy URL of an SQLite file that does not exist yet."""
     return f"sqlite+aiosqlite:///{tmp_path / 'truename.db'}"
+
+
+@pytest.fixture
+async def api(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Api]:
+    """The application over an SQLite file, with tokens of everybody."""
+    async with started(settings(tmp_path, sqlite_url)) as made:
+        yield made
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

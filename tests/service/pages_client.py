@@ -1,4 +1,7 @@
-"""A visitor of the web page without a browser: keeps cookies, reads forms out of pages and sends them as a browser would."""
+"""A visitor of the web page without a browser: keeps cookies, reads forms out of pages and sends them as a browser would.
+
+With it, audits that were asked for by the form, and ones that end.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,13 @@ from typing import Any
 import httpx
 
 from tests.service.api_client import Api
+from tests.service.rows import FILES, VERDICT
+from verifier.service.store import runs
+from verifier.service.store.rows import ReportFiles
 
 ORIGIN = "http://service"
+TYPED = {"base_url": "https://api.example.com/v1", "claim": "gpt-4o"}
+"""What the form needs at least."""
 
 
 @dataclass
@@ -112,3 +120,21 @@ async def visitor(api: Api, who: str | None = None, base_url: str = ORIGIN) -> A
             answer = await made.log_in(api.tokens[who])
             assert answer.status_code == 303, answer.text
         yield made
+
+
+async def finished(api: Api, audit_id: str, outcome: Any = "consistent", files: ReportFiles = FILES, **found: Any) -> None:
+    """A queued audit that ends with a verdict, which holds what `found` says."""
+    async with api.service.store.write() as tx:
+        claimed = await runs.claim(tx, audit_id, "worker", api.service.now())
+        assert claimed is not None
+        verdict = VERDICT | {"outcome": outcome} | found
+        now = api.service.now()
+        assert await runs.complete(tx, claimed.run.id, outcome=outcome, verdict=verdict, files=files, requests=15, now=now)
+
+
+async def submitted(api: Api, who: str = "alice:submit", **typed: str) -> str:
+    """Submit an audit by the form; its id."""
+    async with visitor(api, who) as someone:
+        answer = await someone.send("/", "/audits", **(TYPED | typed))
+        assert answer.status_code == 303, Page(answer.text).text
+        return str(answer.headers["location"]).removeprefix("/audits/")

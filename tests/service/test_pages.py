@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import tomllib
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from api.pages_frame import POLICY
 from tests.service.api_client import CANARY, Api, audit, settings, started
-from tests.service.pages_client import Page, visitor
-from tests.service.rows import FILES, NOW, VERDICT, new_audit
-from tests.verifier import pages
-from verifier.report.html import render_html
+from tests.service.pages_client import TYPED, Page, finished, submitted, visitor
+from tests.service.rows import NOW, new_audit
 from verifier.service.sessions import form_token
-from verifier.service.store import audits, runs
-from verifier.service.store.rows import ReportFiles
-
-TYPED = {"base_url": "https://api.example.com/v1", "claim": "gpt-4o"}
-
-
-@pytest.fixture
-async def api(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Api]:
-    async with started(settings(tmp_path, sqlite_url)) as made:
-        yield made
-
-
-async def finished(api: Api, audit_id: str, outcome: Any = "consistent", files: ReportFiles = FILES) -> None:
-    """A queued audit that ends with a verdict."""
-    async with api.service.store.write() as tx:
-        claimed = await runs.claim(tx, audit_id, "worker", api.service.now())
-        assert claimed is not None
-        verdict = VERDICT | {"outcome": outcome}
-        now = api.service.now()
-        assert await runs.complete(tx, claimed.run.id, outcome=outcome, verdict=verdict, files=files, requests=15, now=now)
-
-
-async def submitted(api: Api, who: str = "alice:submit", **typed: str) -> str:
-    """Submit an audit by the form; its id."""
-    async with visitor(api, who) as someone:
-        answer = await someone.send("/", "/audits", **(TYPED | typed))
-        assert answer.status_code == 303, Page(answer.text).text
-        return str(answer.headers["location"]).removeprefix("/audits/")
+from verifier.service.store import audits
 
 
 async def test_an_audit_is_submitted_by_the_form_as_by_the_api(api: Api) -> None:
@@ -235,116 +203,6 @@ async def test_an_audit_can_be_asked_for_again_without_its_keys(api: Api) -> Non
             form = (await alice.page(path)).form(action)
             found = {name: form.value(name) for name in ("base_url", "claim", "family", "suite", "api_key")}
             assert found == {"base_url": TYPED["base_url"], "claim": "모델-甲", "family": "llama-3", "suite": "deep", "api_key": ""}
-
-
-async def test_without_scripts_a_running_audit_loads_itself_again_and_a_finished_one_does_not(api: Api) -> None:
-    audit_id = await submitted(api)
-    async with visitor(api, "alice:submit") as alice:
-        path = f"/audits/{audit_id}"
-        assert '<noscript><meta http-equiv="refresh"' in (await alice.get(path)).text
-        async with api.service.store.write() as tx:
-            claimed = await runs.claim(tx, audit_id, "worker", api.service.now())
-            assert claimed is not None
-            weighed = {"requests": 6, "log_e": 2.302585, "outcome": "inconclusive"}
-            await runs.heartbeat(tx, claimed.run.id, api.service.now(), requests=7, planned=60, weighed=weighed)
-        page = await alice.page(path)
-        assert "7 of at most 60 requests" in page.text and "e = 10; an accusation needs 100 or more" in page.text
-        assert [each["max"] for each in page.of("progress")] == ["60"] and any(each.get("id") == "progress" for each in page.of("figure"))
-        async with api.service.store.write() as tx:
-            await runs.fail(tx, claimed.run.id, "https://api.example.com: unreachable: 연결 <b>", api.service.now())
-        text = (await alice.get(path)).text
-        assert "http-equiv" not in text and "<script" not in text and "연결 &lt;b&gt;" in text
-
-
-@pytest.fixture(scope="module")
-def drawn() -> ReportFiles:
-    report = pages.posing()
-    return ReportFiles(report.to_bytes(), report.transcript, render_html(report), b"{}")
-
-
-@pytest.mark.parametrize(("lang", "word"), [("en", "The replies are not consistent with"), ("ko", "주장과 일치하지 않음")])
-async def test_a_finished_audit_reads_as_its_report_in_both_languages(api: Api, drawn: ReportFiles, lang: str, word: str) -> None:
-    audit_id = await submitted(api)
-    await finished(api, audit_id, "inconsistent", drawn)
-    async with visitor(api, "alice:read") as alice:
-        page = await alice.page(f"/audits/{audit_id}?lang={lang}")
-        assert {f"/audits/{audit_id}/report", f"/audits/{audit_id}/files/report.json"} <= set(page.links)
-        report = await alice.get(f"/audits/{audit_id}/report")
-        assert word in Page(report.text).text and word in page.text
-        assert f'<html lang="{lang}">' in report.text and report.headers["content-security-policy"].startswith("sandbox;")
-        assert lang == "ko" or report.content == drawn.html
-        for name, data in (("report.json", drawn.report), ("transcript.jsonl.gz", drawn.transcript), ("report.dsse.json", drawn.envelope)):
-            file = await alice.get(f"/audits/{audit_id}/files/{name}")
-            assert file.content == data and file.headers["content-disposition"] == f'attachment; filename="{name}"'
-        assert (await alice.get(f"/audits/{audit_id}/files/secret.key")).status_code == 404
-
-
-async def test_the_live_stream_tells_what_the_page_shows_and_ends_with_the_audit(api: Api, drawn: ReportFiles) -> None:
-    audit_id = await submitted(api)
-    await finished(api, audit_id, "inconsistent", drawn)
-    async with visitor(api, "alice:read") as alice:
-        stream = (await alice.get(f"/audits/{audit_id}/live")).text
-        page = (await alice.get(f"/audits/{audit_id}")).text
-    events = [line.removeprefix("event: ") for line in stream.splitlines() if line.startswith("event: ")]
-    assert events == ["part", "said", "over"]
-    for line in stream.splitlines():
-        assert line.partition("data: ")[2].strip() in page or line.endswith("data: over")
-
-
-async def test_the_live_stream_ends_when_the_token_is_revoked(api: Api) -> None:
-    audit_id = await submitted(api)
-    async with visitor(api, "alice:read") as alice, visitor(api, "root") as root:
-        reading = asyncio.create_task(alice.get(f"/audits/{audit_id}/live"))
-        await asyncio.sleep(0)
-        for each in (await api.call("root", "GET", "/v1/tokens")).json()["items"]:
-            if each["owner"] == "alice":
-                await root.send("/tokens", f"/tokens/{each['id']}/revoke")
-        stream = (await reading).text
-    assert "event: over" in stream and "Your session has ended" in stream
-
-
-async def test_a_schedule_lives_on_its_pages(api: Api) -> None:
-    async with visitor(api, "alice:submit") as alice:
-        typed = TYPED | {"claim": "모델-甲", "api_key": CANARY, "cron": "0 3 * * *", "timezone": "Asia/Seoul", "notify_on": "always"}
-        answer = await alice.send("/schedules/new", "/schedules", **typed)
-        path = str(answer.headers["location"])
-        assert answer.status_code == 303 and "모델-甲" in (await alice.page("/schedules")).text
-        page = await alice.page(path)
-        assert "03:00 Asia/Seoul" in page.text and page.form(path).value("timezone") == "Asia/Seoul"
-        for action, enabled in ((f"{path}/pause", False), (f"{path}/resume", True)):
-            assert (await alice.send(path, action)).headers["location"] == path
-            assert (await api.call("alice:read", "GET", f"/v1{path}")).json()["enabled"] is enabled
-        await alice.send(path, path, cron="30 4 * * 1", timezone="UTC", notify_on="change")
-        changed = (await api.call("alice:read", "GET", f"/v1{path}")).json()
-        assert (changed["cron"], changed["timezone"], changed["notify_on"]) == ("30 4 * * 1", "UTC", "change")
-        for typed, field in (({"cron": "never"}, "cron"), ({"timezone": "Mars/Base"}, "timezone"), ({"cron": "0 0 31 2 *"}, "cron")):
-            wrong = await alice.send(path, path, **typed)
-            assert wrong.status_code == 422 and f'id="{field}-problem"' in wrong.text
-            assert Page(wrong.text).form(path).value(field) == typed[field]
-            new = await alice.send("/schedules/new", "/schedules", **(TYPED | {"api_key": CANARY} | typed))
-            assert new.status_code == 422 and f'id="{field}-problem"' in new.text and CANARY not in new.text
-        assert (await alice.send(path, f"{path}/delete")).headers["location"] == "/schedules"
-        assert (await alice.get(path)).status_code == 404
-
-
-async def test_a_schedules_timeline_shows_verdicts_and_change_points(api: Api) -> None:
-    body = {"audit": audit(), "cron": "0 3 * * *"}
-    schedule_id = (await api.call("alice:submit", "POST", "/v1/schedules", json=body)).json()["id"]
-    made = []
-    for outcome in ("consistent", "consistent", "inconsistent", "inconclusive"):
-        async with api.service.store.write() as tx:
-            new = new_audit(schedule_id=schedule_id)
-            await audits.submit(tx, new, api.service.now())
-        await finished(api, new.id, outcome)
-        made.append(new.id)
-    async with visitor(api, "alice:read") as alice:
-        text = (await alice.get(f"/schedules/{schedule_id}")).text
-    page = Page(text)
-    kinds = [each["class"] for tag, each in page.elements if each.get("class", "").startswith("point ")]
-    assert sorted(kinds) == ["point consistent", "point consistent", "point inconclusive", "point inconsistent"]
-    assert "4 audits ended; the verdict changed 2 times" in page.text
-    assert [link.removeprefix("/audits/") for link in page.links if link.startswith("/audits/aud_")] == made[::-1]
-    assert sum("stop" == each.get("class") for each in page.of("line")) == 2
 
 
 async def test_a_token_is_made_shown_once_listed_and_revoked(api: Api) -> None:

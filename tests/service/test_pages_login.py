@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from api.sessions import own_path
-from tests.service.api_client import Api, settings, started
+from tests.service.api_client import Api
 from tests.service.pages_client import ORIGIN, Page, visitor
 from verifier.service import sessions
 from verifier.service.sessions import LIFE
 from verifier.service.store import tokens
-
-
-@pytest.fixture
-async def api(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Api]:
-    async with started(settings(tmp_path, sqlite_url)) as made:
-        yield made
 
 
 async def revoke(api: Api, who: str) -> None:
@@ -126,6 +118,18 @@ async def test_a_key_that_was_planted_before_the_login_opens_nothing_after_it(ap
         assert (await thief.get("/audits", Cookie=given.partition(";")[0])).status_code == 200
 
 
+async def test_a_new_login_ends_the_session_before_it(api: Api) -> None:
+    """The browser has lost that session's cookie, so that nobody could log it out any more."""
+    async with visitor(api) as someone, visitor(api) as thief:
+        page = await someone.page("/login")
+        fields = dict(page.form("/login").fields)
+        first = cookies_of(await someone.post("/login", fields | {"token": api.tokens["alice:read"]}))[0].partition(";")[0]
+        assert (await thief.get("/audits", Cookie=first)).status_code == 200
+        assert (await someone.post("/login", fields | {"token": api.tokens["bob:submit"]})).status_code == 303
+        assert (await thief.get("/audits", Cookie=first)).status_code == 303
+        assert (await someone.get("/audits")).status_code == 200
+
+
 async def test_a_made_up_cookie_opens_nothing(api: Api) -> None:
     async with visitor(api) as nobody:
         for cookie in ("x", "a" * 43, "a" * 5_000, "tn_" + "a" * 43, api.tokens["root"]):
@@ -154,6 +158,13 @@ async def test_nobody_is_sent_elsewhere_after_the_login(api: Api) -> None:
             fields = dict(page.form("/login").fields) | {"token": api.tokens["alice:read"], "next": address}
             assert (await alice.post("/login", fields)).headers["location"] == "/"
             assert (await alice.client.get("/login", params={"next": address})).headers["location"] == "/"
+
+
+async def test_whoever_asked_for_a_very_long_address_can_still_log_in(api: Api) -> None:
+    async with visitor(api) as alice:
+        asked = (await alice.get("/audits?claim=" + "모" * 300)).headers["location"]
+        page = await alice.page(asked)
+        assert page.form("/login").value("next") == "/"
 
 
 @pytest.mark.parametrize("address", ["/", "/audits", "/audits?claim=모델&cursor=x", "/audits/aud_1#x"])

@@ -257,7 +257,7 @@ def test_pages_read_without_scripts(visits: Any, filled: dict[str, str]) -> None
     for name, words in (
         ("inconsistent", "The replies are not consistent with"),
         ("running", "15 of at most 60 requests"),
-        ("schedule", "4 audits ended"),
+        ("schedule", "Audits that ended: 4. Changes of verdict: 2."),
         ("audits", "some-llama3-model"),
     ):
         seen.open(filled[name])
