@@ -85,8 +85,9 @@ class Workers:
                 place.process.wait()
 
     def _started(self) -> _Place:
+        process = subprocess.Popen(self._command)  # noqa: S603 - our own command
         WORKER_STARTS.inc()
-        return _Place(subprocess.Popen(self._command), time.monotonic())  # noqa: S603 - our own command
+        return _Place(process, time.monotonic())
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_S):
@@ -94,7 +95,11 @@ class Workers:
                 now = time.monotonic()
                 if place.again_at is not None and now >= place.again_at:
                     wait_s = min(2 * place.wait_s, LONGEST_WAIT_S)
-                    self._places[number] = self._started()
+                    try:
+                        self._places[number] = self._started()
+                    except OSError as error:  # short of memory or processes, for now
+                        place.again_at = now + wait_s
+                        _log.error("a worker cannot be started", error=type(error).__name__, again_in_s=wait_s)
                     self._places[number].wait_s = wait_s
                 elif place.again_at is None and (code := place.process.poll()) is not None:
                     if now - place.started >= STEADY_S:

@@ -43,9 +43,14 @@ def serve(settings: ServiceSettings, host: str, port: int, workers: int | None) 
             super().handle_exit(sig, frame)
 
     server = Server(config)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn handles both while it runs and raises them again afterwards, which would end us before the workers have ended.
-        signal.signal(number, lambda *_: None)
+        # uvicorn handles both while it runs. Before, they must not be lost; afterwards it raises them again, which would end us before the
+        # workers have ended.
+        signal.signal(number, stop)
     with beside:
         server.run()
     return server.started

@@ -3,7 +3,8 @@ thirty re-audits; with nulls that are right and nulls that are wrong (drift, ano
 
 Honest endpoints are stand-ins: real vocabularies counted by a second implementation, and free choices drawn from one random half of
 the recorded choices of a real model while the other half is the reference. Every audit is asked to its end once and then judged at
-every place where a looker might have stopped. "Worst-case channels" replaces every channel by the heaviest-tailed e-value that its
+every place where a looker might have stopped, the bet on a second backend included: early stopping looks after every round and
+every-reply looking after every third reply besides. "Worst-case channels" replaces every channel by the heaviest-tailed e-value that its
 contract allows, which tests the decision apart from its channels. `--limit` is the number of seeds (40 is the published figure; 50
 endpoints each).
 """
@@ -27,16 +28,21 @@ from fingerprints.packs import Pack
 from probes import suite as suites
 from probes.plan import RECOUNTERS
 from probes.probe import Block, Evidence, Probe, Reply
-from verifier.auditing import read_by
+from verifier.conversation import read_by
 from verifier.decide import decide, evidence_against
 from verifier.intervals import lower_bound, upper_bound
+from verifier.mixture import Mixture, mixture
 from verifier.multiple import Carried
+from verifier.telling import tell
 
 ALPHA = 0.01
 SEEDS, ENDPOINTS, RE_AUDITS = 40, 50, 30
 VOCABULARIES = ("o200k", "cl100k", "llama3", "smollm", "gemma3", "qwen2.5", "deepseek-v3")
 LOOKS = ("early_stopping", "every_reply", "thirty_reaudits")
 WORST_CASES = 20_000
+EACH = 3
+"""Replies between two looks of every-reply looking, which also looks after every round: the bet on a second backend reads all replies anew
+at each look."""
 
 Drift = Callable[["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]
 DRIFTS: dict[str, Drift] = {
@@ -67,6 +73,8 @@ class Walk:
     early: bool
     every: bool
     final: tuple[Evidence, ...]
+    mixed: Mixture | None
+    """What all replies say of a second backend."""
     requests_to_accusation: int | None
 
 
@@ -114,10 +122,11 @@ def _re_audited(paths: Sequence[Walk], claim: Claim) -> bool:
     """Whether any of thirty audits of one endpoint, each carrying on from the one before, accuses."""
     carried = Carried()
     for path in paths:
-        if carried.after(evidence_against(path.final)).log_e >= math.log(1 / ALPHA):
-            if decide(path.final, claim, ALPHA, carried=carried).outcome == "inconsistent":
+        own = evidence_against(path.final, path.mixed)
+        if carried.after(own).log_e >= math.log(1 / ALPHA):
+            if decide(path.final, claim, ALPHA, carried=carried, mixed=path.mixed).outcome == "inconsistent":
                 return True
-        carried = carried.after(evidence_against(path.final))
+        carried = carried.after(own)
     return False
 
 
@@ -139,14 +148,21 @@ def _path(arm: Arm, seed: int) -> Walk:
             rounds.append(len(replies))
     read = _reader(probes, replies)
     every, early, spent = False, False, None
-    for n in range(1, len(replies) + 1):
-        evidence = read(n)
-        if evidence_against(evidence) >= math.log(1 / ALPHA) and decide(evidence, arm.claim, ALPHA).outcome == "inconsistent":
+    keys = [reply.ask.key for reply in replies]
+
+    def mixed_at(n: int) -> Mixture | None:
+        return mixture(tell(probes, replies[:n], arm.claim), keys[:n])
+
+    for n in sorted({*range(EACH, len(replies), EACH), *rounds}):
+        evidence, mixed = read(n), mixed_at(n)
+        if evidence_against(evidence, mixed) < math.log(1 / ALPHA):
+            continue
+        if decide(evidence, arm.claim, ALPHA, mixed=mixed).outcome == "inconsistent":
             every = True
             if n in rounds:
                 early, spent = True, n
                 break
-    return Walk(early, every, read(len(replies)), spent)
+    return Walk(early, every, read(len(replies)), mixed_at(len(replies)), spent)
 
 
 def _reader(probes: Sequence[Probe], replies: Sequence[Reply]) -> Callable[[int], tuple[Evidence, ...]]:

@@ -21,6 +21,7 @@ from api.cli import main
 from benchmarks import engines, gateways
 from fingerprints.packs import Pack
 from verifier import auditing, local, pack_files
+from verifier.conversation import interrogate, read_by
 from verifier.decide import decide
 from verifier.endpoint.client import EndpointClient
 from verifier.endpoint.guard import cli_policy
@@ -99,8 +100,8 @@ async def _by_behaviour(base_url: str, claim: str, seed: int, packs: tuple[Pack,
     header = auditing.make_header(target, resolved, Settings(seed=seed, packs=packs, timeout_s=PATIENCE_S))
     probes = [probe for probe in auditing.probes_for(header, resolved, packs) if probe.name in BEHAVIOUR]
     async with EndpointClient(target, Limits(timeout_s=PATIENCE_S, concurrency=CONCURRENCY), cli_policy()) as client:
-        replies, _ = await auditing.interrogate(client.ask_all, probes, header)
-    evidence = [probe.read(auditing.read_by(probe, replies)) for probe in probes]
+        replies, _ = await interrogate(client.ask_all, probes, header)
+    evidence = [probe.read(read_by(probe, replies)) for probe in probes]
     said = {e.channel: float(f"{e.log_e:.3g}") if e.tested else e.why_not for e in evidence}
     supporting = [e.channel for e in evidence if e.supports_claim]
     outcome = decide(evidence, resolved, header.alpha).outcome

@@ -19,6 +19,7 @@ from benchmarks import gateways
 from benchmarks.gateways import Gateway
 from fingerprints.catalog import Claim
 from verifier import auditing, local
+from verifier.conversation import interrogate
 from verifier.endpoint.client import EndpointClient
 from verifier.endpoint.guard import cli_policy
 from verifier.endpoint.limits import Limits
@@ -140,7 +141,7 @@ async def _audit(base_url: str, claim: Claim, seed: int) -> Report:
     header = auditing.make_header(target, claim, Settings(seed=seed, timeout_s=PATIENCE_S))
     probes = [probe for probe in auditing.probes_for(header, claim) if probe.name != "protocol"]
     async with EndpointClient(target, Limits(timeout_s=PATIENCE_S, max_requests=header.max_requests), cli_policy()) as client:
-        replies, early = await auditing.interrogate(client.ask_all, probes, header)
+        replies, early = await interrogate(client.ask_all, probes, header)
     transcript = Transcript(header, tuple(replies), early)
     return auditing.conclude(transcript, transcript.to_bytes())
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from fingerprints.catalog import Claim
 from probes.probe import Ask, Reply
-from verifier.auditing import Progress, carried_by, could_not_run
+from verifier.conversation import Progress, carried_by, could_not_run
 from verifier.decide import decide
 from verifier.endpoint.client import EndpointClient, Limits
 from verifier.options import Settings, request_limit

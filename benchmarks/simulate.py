@@ -19,7 +19,8 @@ from fingerprints import tokenizers
 from fingerprints.catalog import Claim
 from probes import suite as suites
 from probes.plan import RECOUNTERS
-from verifier.auditing import conclude, interrogate
+from verifier.auditing import conclude
+from verifier.conversation import interrogate
 from verifier.intervals import upper_bound
 from verifier.report.model import Report
 from verifier.transcript import Digests, Header, Transcript

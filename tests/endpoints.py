@@ -9,7 +9,8 @@ from benchmarks.simulated import Endpoint
 from fingerprints.catalog import Claim
 from probes import suite as suites
 from probes.probe import Ask, Reply
-from verifier.auditing import conclude, current_digests, interrogate
+from verifier.auditing import conclude, current_digests
+from verifier.conversation import interrogate
 from verifier.report.model import Report
 from verifier.transcript import Header, Transcript
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from verifier.auditing import Progress, audit_target, conclude
+from verifier.auditing import audit_target, conclude
 from verifier.batch_signing import ENVELOPE, PAGE, SCHEMA, SUMMARY, sign_batch
 from verifier.canonical import canonical
+from verifier.conversation import Progress
 from verifier.errors import TruenameError
 from verifier.multiple import rejected, row_alpha
 from verifier.options import Settings

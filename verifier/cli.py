@@ -56,7 +56,7 @@ from verifier.errors import UsageError
 
 if TYPE_CHECKING:
     from fingerprints.catalog import Claim
-    from verifier.auditing import Progress
+    from verifier.conversation import Progress
     from verifier.options import Settings
     from verifier.target import Target
 

@@ -36,7 +36,7 @@ from verifier.errors import UsageError
 
 if TYPE_CHECKING:
     from probes.probe import Reply
-    from verifier.auditing import Progress
+    from verifier.conversation import Progress
     from verifier.decide import Verdict
     from verifier.options import Settings
     from verifier.target import Target

@@ -20,6 +20,7 @@ from probes.probe import Evidence, Reply
 from verifier import auditing, outages
 from verifier.accumulation import accumulated
 from verifier.attribution import Attribution
+from verifier.conversation import NothingAnsweredError, Progress, could_not_run
 from verifier.decide import Reason, Verdict
 from verifier.errors import CannotRunError
 from verifier.options import Settings
@@ -40,7 +41,7 @@ async def compare_targets(
     reference: Target,
     settings: Settings,
     tolerance: float = TOLERANCE,
-    progress: auditing.Progress | None = None,
+    progress: Progress | None = None,
     auto: Set[str] = frozenset(),
     surroundings: Surroundings | None = None,
 ) -> Report:
@@ -70,7 +71,7 @@ async def compare_targets(
 
 
 async def _compare(
-    target: Target, reference: Target, settings: Settings, tolerance: float, progress: auditing.Progress | None, around: Surroundings
+    target: Target, reference: Target, settings: Settings, tolerance: float, progress: Progress | None, around: Surroundings
 ) -> Report:
     from verifier.endpoint.limits import Limits
 
@@ -89,7 +90,7 @@ async def _compare(
             for side, each in (("target", target), ("reference", reference)):
                 own = [reply for reply in replies if side_of(reply.ask) == side]
                 if own and not any(reply.ok for reply in own):
-                    raise _SilentError(side, auditing.could_not_run(own, each.origin))
+                    raise _SilentError(side, could_not_run(own, each.origin))
             verdict = await think(partial(_so_far, probe, tuple(replies), settings.alpha))
             if progress and replies:
                 progress(replies[-1], verdict)
@@ -108,7 +109,7 @@ def _so_far(probe: paired.PairedProbe, replies: Sequence[Reply], alpha: float) -
 class _SilentError(Exception):
     """One side answered none of its questions."""
 
-    def __init__(self, side: str, cause: auditing.NothingAnsweredError) -> None:
+    def __init__(self, side: str, cause: NothingAnsweredError) -> None:
         self.side, self.cause = side, cause
         super().__init__(side)
 

@@ -19,7 +19,8 @@ from fingerprints.packs import Pack, PackError, PackModel
 from fingerprints.questions import Question, QuestionKind
 from fingerprints.wire import Wire
 from probes.probe import Ask, Reply
-from verifier.auditing import ANOTHER_WIRE, could_not_run
+from verifier.auditing import ANOTHER_WIRE
+from verifier.conversation import could_not_run
 from verifier.enrolment_journal import Enrolment, Journal
 from verifier.errors import CannotRunError, UsageError
 from verifier.pricing import TEMPLATE_TOKENS

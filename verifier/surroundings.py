@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from verifier.auditing import AskAll, Progress
+    from verifier.conversation import AskAll, Progress
     from verifier.endpoint.guard import GuardPolicy
 
 T = TypeVar("T")

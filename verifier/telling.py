@@ -55,6 +55,8 @@ class Counts:
     """Whether a pair of an allowed counter and a constant explains the count to the token."""
     near: NDArray[np.bool_]
     """Whether one explains it but for its window."""
+    alike: Array
+    """Share of the counts that leave the same constant, added over the allowed counters: what system prompts of many lengths make of it."""
     span: float
     exact: NDArray[np.bool_]
     """Questions whose messages begin and end alike, the baselines apart."""
@@ -111,11 +113,17 @@ def log_fit(counts: Counts, column: int, level: int) -> Array:
 
 
 def log_null(counts: Counts) -> Array:
-    """The most that an honest endpoint gives every count: an allowed counter and constant, or off them at the rates seen."""
+    """The most that an honest endpoint gives every count: an allowed counter and constant, or off them at the rates seen.
+
+    A system prompt may have another length in every request, so constants beyond the usual ones are no strays: any is given what the
+    likeliest law of prompt lengths gives it, the share of the counts that show it. A share that holds the count itself is on average no
+    smaller than its probability.
+    """
     n = len(counts.allowed) + 1.5
     near, stray = (float(counts.near.sum()) + 0.5) / n, (float((~counts.allowed & ~counts.near).sum()) + 0.5) / n
-    logs: Array = np.select([counts.allowed, counts.near], [math.log1p(-near - stray), math.log(near / 2.0)], math.log(stray / counts.span))
-    return logs
+    logs = np.select([counts.allowed, counts.near], [math.log1p(-near - stray), math.log(near / 2.0)], math.log(stray / counts.span))
+    most: Array = np.maximum(logs, np.log(np.minimum(counts.alike, 1.0)))
+    return most
 
 
 def _table(found: Sequence[Reading], places: Mapping[str, int], names: tuple[str, ...]) -> tuple[NDArray[np.int64], Array, Array]:
@@ -136,10 +144,12 @@ def _counts(replies: Sequence[Reply], places: Mapping[str, int], names: tuple[st
         return None
     residuals = np.array([each.residuals for each in found], dtype=np.int64)
     widths = np.array([each.width for each in found], dtype=np.int64)
-    allowed_counts, near = _explained(residuals[:, [names.index(name) for name in allowed]], widths)
+    honest = residuals[:, [names.index(name) for name in allowed]]
+    allowed_counts, near = _explained(honest, widths)
+    alike = (honest[:, None, :] == honest[None, :, :]).mean(axis=1).sum(axis=1)
     span = float(np.clip(np.ptp(residuals[:, names.index(allowed[0])]) + 1.0, LEAST_RANGE, MOST_RANGE))
     at = np.array([places[each.key] for each in found], dtype=np.int64)
-    return Counts(at, residuals, widths, allowed_counts, near, span, exact)
+    return Counts(at, residuals, widths, allowed_counts, near, alike, span, exact)
 
 
 def _explained(residuals: NDArray[np.int64], widths: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

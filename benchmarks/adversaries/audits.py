@@ -21,6 +21,7 @@ from fingerprints import catalog
 from fingerprints.catalog import Claim
 from fingerprints.packs import Pack
 from verifier import auditing
+from verifier.conversation import interrogate
 from verifier.errors import CannotRunError
 from verifier.options import Settings, resolve_claim
 from verifier.report.model import Report
@@ -137,7 +138,7 @@ def audit(job: Job) -> Row:
     header = auditing.make_header(Target.parse(BASE_URL, claim.model), claim, settings)
     endpoint = endpoint_of(job, header.max_requests)
     try:
-        replies, early = asyncio.run(auditing.interrogate(endpoint.ask_all, auditing.probes_for(header, claim, packs), header))
+        replies, early = asyncio.run(interrogate(endpoint.ask_all, auditing.probes_for(header, claim, packs), header))
     except CannotRunError:
         return _row(job, arm, endpoint, None, None)
     transcript = Transcript(header, tuple(replies), early)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probes.probe import Ask
-from verifier.auditing import AskAll, Progress
+from verifier.conversation import AskAll, Progress
 from verifier.errors import CannotRunError
 
 
@@ -34,3 +34,37 @@ class Failing:
 
     async def __call__(self, ask_all: AskAll, progress: Progress | None, /) -> None:
         raise CannotRunError("nothing answers", "try again")
+
+
+@dataclass(frozen=True)
+class Surrounded:
+    """Gives the environment of the process that it runs in."""
+
+    async def __call__(self, ask_all: AskAll, progress: Progress | None, /) -> dict[str, str]:
+        return dict(os.environ)
+
+
+class TwoPartError(Exception):
+    """Is made of two parts and keeps one, so that it cannot be made again from what it keeps."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one + other)
+
+
+class Unreadable:
+    """Can be written down, and not be read again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+@dataclass(frozen=True)
+class Unsaid:
+    """Comes to what cannot be sent: an error, or a result."""
+
+    raises: bool
+
+    async def __call__(self, ask_all: AskAll, progress: Progress | None, /) -> Unreadable:
+        if self.raises:
+            raise TwoPartError("one", "other")
+        return Unreadable()

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.simulated import Endpoint
 from fingerprints.catalog import Claim
 from probes.probe import Reply
-from tests.service.conversations import Counting, Failing
+from tests.service.conversations import Counting, Failing, Surrounded, Unsaid
 from verifier import auditing
 from verifier.errors import CannotRunError
 from verifier.options import Settings, resolve_claim
@@ -68,6 +68,41 @@ async def test_a_child_that_dies_ends_its_conversations_and_the_next_one_starts_
 
     with pytest.raises(AsideError):
         await aside(Counting(2), killing, None)
+    assert (await aside(Counting(0), echo, None))[0] != pid
+
+
+async def test_a_child_that_is_told_to_stop_goes_on_until_its_parent_has_handed_the_audits_back(aside: Aside) -> None:
+    """As systemd tells every process of a service at once."""
+    pid = (await aside(Counting(0), echo, None))[0]
+
+    async def stopping(asks: Any, *, retry_timeouts: bool = True) -> list[Reply]:
+        os.kill(pid, signal.SIGTERM)
+        return await echo(asks, retry_timeouts=retry_timeouts)
+
+    assert (await aside(Counting(1), stopping, None))[:2] == (pid, ["0 False"])
+
+
+async def test_no_setting_of_the_service_is_in_the_childs_environment(aside: Aside, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRUENAME_SECRET_KEY", "TRUENAME_DATABASE_URL", "TRUENAME_API_KEY"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("TRUENAME_DATA_DIR", "/somewhere")
+    found = await aside(Surrounded(), echo, None)
+    assert {name: value for name, value in found.items() if name.startswith("TRUENAME_")} == {"TRUENAME_DATA_DIR": "/somewhere"}
+    assert found["PATH"] == os.environ["PATH"]
+
+
+async def test_an_error_that_cannot_be_sent_fails_its_own_conversation_and_no_other(aside: Aside) -> None:
+    pid = (await aside(Counting(0), echo, None))[0]
+    with pytest.raises(RuntimeError, match="TwoPartError, which cannot be sent") as found:
+        await asyncio.wait_for(aside(Unsaid(raises=True), echo, None), 60)
+    assert "oneother" in found.value.__notes__[0]
+    assert (await aside(Counting(0), echo, None))[0] == pid
+
+
+async def test_a_child_that_cannot_be_understood_is_ended_and_leaves_nobody_waiting(aside: Aside) -> None:
+    pid = (await aside(Counting(0), echo, None))[0]
+    with pytest.raises(AsideError):
+        await asyncio.wait_for(aside(Unsaid(raises=False), echo, None), 60)
     assert (await aside(Counting(0), echo, None))[0] != pid
 
 

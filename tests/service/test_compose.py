@@ -136,12 +136,22 @@ class Topology:
 
 def secret_files(folder: Path) -> Path:
     """What deploy/secrets.sh makes, with an access list that this machine's Redis knows too."""
-    environment = os.environ | {"ACL": str(REPOSITORY / "deploy" / "redis.acl")}
-    subprocess.run([REPOSITORY / "deploy" / "secrets.sh", folder], check=True, env=environment)
+    subprocess.run([REPOSITORY / "deploy" / "secrets.sh", folder], check=True)
     acl, version = folder / "redis_acl", subprocess.check_output(["redis-server", "--version"], text=True)
     if re.search(r"v=(6|7\.0)\.", version):  # the command came with 7.2; without it clients do without it
         acl.write_text(acl.read_text().replace(" +client|setinfo", ""))
     return folder
+
+
+def test_secrets_are_whole_wherever_they_are_made_and_none_is_empty_where_their_making_broke_off(tmp_path: Path) -> None:
+    made = secret_files(tmp_path / "far" / "secrets")
+    assert "user default off" in (made / "redis_acl").read_text()
+    assert all(file.stat().st_size for file in made.iterdir()) and {file.name for file in made.iterdir()} == set(COMPOSE["secrets"])
+    (tmp_path / "openssl").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "openssl").chmod(0o755)
+    broken, without = tmp_path / "broken", os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert subprocess.run([REPOSITORY / "deploy" / "secrets.sh", broken], env=without, check=False).returncode != 0
+    assert {file.name for file in secret_files(broken).iterdir() if file.stat().st_size} >= set(COMPOSE["secrets"]), "the next try is whole"
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from datetime import UTC, datetime
 from typing import Any
@@ -15,8 +16,9 @@ from verifier.ledger import Entry, next_entry, read_entry
 from verifier.service import ledger_place
 from verifier.service.ledger_place import LedgerWalk
 from verifier.service.store import ledger
-from verifier.service.store.engine import Store
+from verifier.service.store.engine import Store, Transaction
 from verifier.service.store.models import ledger as table
+from verifier.service.store.rows import LedgerRow
 from verifier.signing import Signer
 from verifier.transcript import digest
 
@@ -136,9 +138,32 @@ async def test_the_walk_begins_again_at_the_end_and_sees_what_was_changed_behind
     walk = LedgerWalk()
     for _ in range(math.ceil(ENTRIES / PORTION) - 1):
         await walk.around(store, KEYS, REPORTS[-1])
-    assert walk.sequence > ENTRIES - PORTION - 1
+    assert walk.checked[0] > ENTRIES - PORTION - 1
     await change(store, 2, created=datetime(2030, 1, 1, tzinfo=UTC), entry=b"{}")
     await walk.around(store, KEYS, REPORTS[-1])
-    assert walk.sequence == 0
+    assert walk.checked[0] == 0
     with pytest.raises(TamperedError):
         await walk.around(store, KEYS, REPORTS[-1])
+
+
+async def test_a_look_that_another_one_overtakes_finds_no_fault_in_the_ledger(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both read the last portion; the one that ends first begins the walk again before the other one has checked."""
+    walk, began, overtaken = LedgerWalk(), asyncio.Event(), asyncio.Event()
+    for _ in range(ENTRIES // PORTION):
+        await walk.around(store, KEYS, REPORTS[0])
+    after = ledger.after
+
+    async def late(tx: Transaction, sequence: int = 0, *, limit: int = 1000) -> tuple[LedgerRow, ...]:
+        rows = await after(tx, sequence, limit=limit)
+        if limit == PORTION and not began.is_set():
+            began.set()
+            await overtaken.wait()
+        return rows
+
+    monkeypatch.setattr(ledger, "after", late)
+    first = asyncio.create_task(walk.around(store, KEYS, REPORTS[0]))
+    await asyncio.wait_for(began.wait(), 60)
+    await walk.around(store, KEYS, REPORTS[0])
+    overtaken.set()
+    assert (await first).entries[-1].sequence == ENTRIES
+    await walk.around(store, KEYS, REPORTS[0])

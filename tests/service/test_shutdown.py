@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.service.servers import free_port, own_postgres
 from tests.service.serving import Serving, serving
 from verifier.service import execute
 from verifier.service.errors import StoreError
+from verifier.service.settings import PREFIX
 from verifier.service.store import engine, runs
 from verifier.service.store.engine import opened
 
@@ -129,6 +131,40 @@ def test_a_worker_that_keeps_ending_is_started_after_longer_and_longer_waits(mon
     assert all(wait >= at_least for wait, at_least in zip(waits, (0.1, 0.2, 0.4, 0.8), strict=False)), waits
 
 
+def test_a_machine_that_is_short_of_processes_for_a_while_gets_its_worker_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LOOK_S", 0.01)
+    monkeypatch.setattr(processes._Place.__init__, "__defaults__", (0.05, None))
+    tries = 0
+    popen = subprocess.Popen
+
+    def start(command: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        nonlocal tries
+        tries += 1
+        if tries in (2, 3):
+            raise BlockingIOError("fork: try again")
+        return popen(["false"] if tries == 1 else ["sleep", "600"])
+
+    monkeypatch.setattr(processes.subprocess, "Popen", start)
+    with Workers(1) as workers:
+        until(lambda: tries == 4 and workers.pids)
+
+
+def test_a_service_that_is_told_to_stop_before_it_serves_does_not_serve(tmp_path: Path) -> None:
+    script = (
+        "import signal; from api import server; from verifier.service.settings import load_settings\n"
+        "class Told(server.Workers):\n"
+        "    def __enter__(self):\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "        return super().__enter__()\n"
+        "server.Workers = Told\n"
+        "server.serve(load_settings(), '127.0.0.1', 0, None)\n"
+        "print('ended in order')"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {"TRUENAME_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0 and done.stdout.endswith("ended in order\n"), done.stderr
+
+
 def test_a_worker_that_ignores_the_signal_is_killed_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "STOP_S", 0.5)
     ready = tmp_path / "ready"
@@ -199,5 +235,5 @@ async def test_a_stream_ends_once_the_service_closes_and_not_before(tmp_path: Pa
         done, _ = await asyncio.wait({reading}, timeout=1)
         assert not done, "the audit waits, and so does the stream"
         api.service.closing.set()
-        answer = await asyncio.wait_for(reading, 5)
+        answer = await asyncio.wait_for(reading, 60)
     assert answer.status_code == 200 and '"queued"' in answer.text

@@ -19,7 +19,8 @@ from probes.probe import Ask, Reply, ReplyError
 from tests.conftest import REPOSITORY
 from tests.endpoints import answer, claim_of, codes, header_for, report_on, transcript_of
 from verifier import load_report
-from verifier.auditing import conclude, interrogate, judge, other_digests
+from verifier.auditing import conclude, judge, other_digests
+from verifier.conversation import interrogate
 from verifier.errors import CannotRunError, UsageError
 from verifier.options import Settings, resolve_claim
 from verifier.report.model import Report, rounded

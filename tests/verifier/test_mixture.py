@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import random
 from itertools import pairwise
 
 import jsonschema
@@ -15,7 +16,8 @@ from probes.probe import Ask
 from tests.endpoints import claim_of, codes, header_for
 from tests.verifier.routers import Router, diluting, switching
 from tests.verifier.test_auditing import SCHEMA, concluded
-from verifier.auditing import conclude, interrogate, judge
+from verifier.auditing import conclude, judge
+from verifier.conversation import interrogate
 from verifier.intervals import lower_bound
 from verifier.mixture import Mixture
 from verifier.report.model import Report
@@ -73,6 +75,16 @@ def test_counts_that_any_gateway_may_show_do_not_hide_a_second_writer() -> None:
 def test_a_gateway_that_treats_some_replies_otherwise_is_never_accused(other: Endpoint) -> None:
     report = report_of(audited(diluting(HONEST, other, 0.3, seed=2), "llama3", suite="standard"))
     assert report.outcome != "inconsistent" and report.data["mixture"] is None and report.data["switches"] == []
+
+
+@pytest.mark.parametrize("claimed", ["llama3", "smollm"])
+def test_system_prompts_of_five_lengths_are_no_second_backend(claimed: str) -> None:
+    """Counts at one of five constants by chance: the fifth is beyond the usual ones, and a vocabulary near cl100k matches some of it."""
+    lengths = [Endpoint(claimed, hidden=words, copies=False) for words in (0, 5, 11, 17, 23)]
+    rng = random.Random("lengths")
+    router = Router(lengths, lambda ask, n: rng.randrange(len(lengths)))
+    report = report_of(audited(router, claimed))
+    assert report.outcome != "inconsistent" and report.data["mixture"] is None
 
 
 def test_rewritten_counts_on_text_of_the_claimed_model_accuse_nobody() -> None:

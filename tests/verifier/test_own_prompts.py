@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks.simulated import Endpoint
 from tests.endpoints import claim_of, header_for
-from verifier.auditing import conclude, interrogate, make_header, probes_for
+from verifier.auditing import conclude, make_header, probes_for
+from verifier.conversation import interrogate
 from verifier.errors import UsageError
 from verifier.options import Settings
 from verifier.own_prompts import MOST_CHARACTERS, MOST_PROMPTS, read_prompts

@@ -12,7 +12,8 @@ import pytest
 from probes import suite as suites
 from probes.probe import Ask, Block, Evidence, Reply
 from tests.endpoints import claim_of, header_for
-from verifier.auditing import conclude, interrogate, judge
+from verifier.auditing import conclude, judge
+from verifier.conversation import interrogate
 from verifier.multiple import Carried
 from verifier.transcript import Transcript
 

@@ -2,7 +2,7 @@
 
 A conversation is an async function that plans, has questions asked and concludes. `Aside` runs many of them in one child process, so
 that seconds of processor time neither hold up the API nor share its interpreter lock; asks and replies go through two pipes. No key ever
-goes there: the child knows questions, replies and reference packs. It opens no socket.
+goes there, not even in its environment: the child knows questions, replies and reference packs. It opens no socket.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from collections.abc import Coroutine, Generator, Mapping, Sequence
 from typing import IO, Any, TypeVar
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from probes.probe import Ask, Reply
-from verifier.auditing import AskAll, Progress
+from verifier.conversation import AskAll, Progress
 from verifier.decide import Verdict
+from verifier.places import DATA_VARIABLE
 from verifier.surroundings import Conversation
 
 T = TypeVar("T")
@@ -33,8 +35,12 @@ NICE = 5
 """By how much the child stands back where processors are short: an answer of the API is due sooner than an audit's next question."""
 LARGE = 4096
 """Bytes from which an array is sent once."""
+OURS = "TRUENAME_"
+"""How the variables begin that the child does without: keys and passwords are among them. It is told where data lie."""
 _LENGTH = 8
 """Bytes of the length before each message."""
+
+_log = structlog.get_logger()
 
 
 class AsideError(Exception):
@@ -89,19 +95,27 @@ class Aside:
         async with self._turn:
             if self._child is None or self._child.returncode is not None:
                 command = (sys.executable, "-m", "verifier.service.aside")
-                self._child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+                around = {name: value for name, value in os.environ.items() if name == DATA_VARIABLE or not name.startswith(OURS)}
+                pipe = asyncio.subprocess.PIPE
+                self._child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, env=around)
                 self._kept = {}
                 self._reading = asyncio.create_task(self._read(self._child))
             return self._child
 
     async def _read(self, child: asyncio.subprocess.Process) -> None:
         assert child.stdout is not None  # noqa: S101 - it was asked for
-        with contextlib.suppress(asyncio.IncompleteReadError):
+        try:
             while True:
                 size = int.from_bytes(await child.stdout.readexactly(_LENGTH))
                 kind, number, *said = pickle.loads(await child.stdout.readexactly(size))  # noqa: S301 - our own child
                 if number in self._heard:
                     self._heard[number][1].put_nowait((kind, *said))
+        except asyncio.IncompleteReadError:
+            pass  # it is gone
+        except Exception as error:  # who waits for a message that nobody can read would wait for ever
+            _log.error("the thinking process cannot be understood", error=type(error).__name__)
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
         await child.wait()
         for of, heard in self._heard.values():
             if of is child:
@@ -186,13 +200,23 @@ class _Mind:
         except StopIteration as done:
             self._say("done", number, done.value)
         except Exception as error:
-            error.add_note("".join(traceback.format_exception(error)))  # the traceback itself stays here
-            self._say("failed", number, error)
+            self._say("failed", number, _sendable(error))
         del self._under_way[number]
 
     def _say(self, *message: Any) -> None:
         self._out.write(_framed(pickle.dumps(message)))
         self._out.flush()
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error with its traceback as a note, for the traceback itself stays here; another in the place of one that cannot be sent."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}, which cannot be sent")
+    error.add_note(trace)
+    return error
 
 
 async def _ask_all(asks: Sequence[Ask], *, retry_timeouts: bool = True) -> list[Reply]:
@@ -205,7 +229,9 @@ def _asked(asks: list[Ask], retry_timeouts: bool) -> Generator[tuple[list[Ask], 
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its parent, which a terminal interrupts too
+    # It ends with its parent, which hands its audits back first: a terminal interrupts both, and systemd tells both to stop.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     os.nice(NICE)
     from verifier.service import aside  # under its own name, which the messages know
 

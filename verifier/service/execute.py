@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
@@ -39,10 +37,9 @@ from verifier.service.store import audits, runs
 from verifier.service.store.engine import Store, Transaction
 from verifier.service.store.rows import Claimed
 from verifier.service.telemetry import concealing, during
+from verifier.service.thinking import Thinking
 from verifier.signing import Signer
 from verifier.surroundings import Surroundings
-
-T = TypeVar("T")
 
 BEAT_S = 2.0
 """Seconds between heartbeats: how soon a wish to cancel is seen and progress is told. The lease is seven of them."""
@@ -54,22 +51,6 @@ LAST_WORDS_S = 10.0
 """Seconds that an audit which is being concluded is given at shutdown: cheaper than asking everything again."""
 
 _log = structlog.get_logger()
-
-
-class Thinking:
-    """One thread for what is thought of in this process, so that the event loop competes with one other thread at most."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "truename-think")
-
-    async def __call__(self, work: Callable[[], T], /) -> T:
-        """Run `work` there, in the caller's context."""
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(work))
-
-    def close(self) -> None:
-        """Start nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(slots=True)
@@ -86,7 +67,7 @@ class Progress:
     """Everything was asked: from here on it is neither cancelled nor given back."""
 
     def heard(self, reply: Reply, verdict: Verdict | None) -> None:
-        """As `auditing.Progress`: a reply comes without a verdict, and a verdict after each round with a reply that was counted."""
+        """As `conversation.Progress`: a reply comes without a verdict, and a verdict after each round with a reply that was counted."""
         if verdict is None:
             self.sent += reply.attempts
         else:

@@ -28,32 +28,35 @@ _RESTORE = "restore the service's database from a copy"
 class LedgerWalk:
     """How far this process has checked the whole chain, from its beginning; at the end it begins again."""
 
-    sequence: int = 0
-    digest: str | None = None
-    """Of the entry with that number."""
+    checked: tuple[int, str | None] = (0, None)
+    """The number of the last entry that was checked, and its digest. Looks overlap: each follows from where it began itself."""
 
     async def around(self, store: Store, keys: Keys, report: str) -> Chain:
         """The entries that decide about the report with this digest, and the newest one. Raises StoreError.
 
         Raises UnknownKeyError for an entry by a key that is not among `keys`, TamperedError for whatever else does not hold.
         """
+        began = self.checked
         async with store.read() as tx:
             newest, own = await ledger.head(tx), await ledger.of_report(tx, report)
             beside = await ledger.after(tx, max(0, own.sequence - 2), limit=3) if own is not None else ()
-            portion = await ledger.after(tx, self.sequence, limit=PORTION)
-        return await asyncio.to_thread(self._checked, keys, newest, beside, portion)
-
-    def _checked(self, keys: Keys, newest: LedgerRow | None, beside: Sequence[LedgerRow], portion: Sequence[LedgerRow]) -> Chain:
-        walked = follow([row.entry for row in portion], keys, self.sequence, self.digest)
-        found = [_entry(row, keys) for row in beside]
-        for before, entry in pairwise(found):
-            if (entry.sequence, entry.previous) != (before.sequence + 1, before.digest):
-                raise TamperedError(f"entry {entry.sequence} of the ledger does not follow the one before it", _RESTORE)
-        if newest is not None and all(entry.sequence != newest.sequence for entry in found):
-            found.append(_entry(newest, keys))
+            portion = await ledger.after(tx, began[0], limit=PORTION)
+        walked = await asyncio.to_thread(follow, [row.entry for row in portion], keys, *began)
         at_end = newest is None or not walked or walked[-1].sequence >= newest.sequence
-        self.sequence, self.digest = (0, None) if at_end else (walked[-1].sequence, walked[-1].digest)
-        return Chain(tuple(found))
+        chain = Chain(_decisive(newest, beside, keys))
+        self.checked = (0, None) if at_end else (walked[-1].sequence, walked[-1].digest)
+        return chain
+
+
+def _decisive(newest: LedgerRow | None, beside: Sequence[LedgerRow], keys: Keys) -> tuple[Entry, ...]:
+    """The entries beside the report, which follow one another, and the newest."""
+    found = [_entry(row, keys) for row in beside]
+    for before, entry in pairwise(found):
+        if (entry.sequence, entry.previous) != (before.sequence + 1, before.digest):
+            raise TamperedError(f"entry {entry.sequence} of the ledger does not follow the one before it", _RESTORE)
+    if newest is not None and all(entry.sequence != newest.sequence for entry in found):
+        found.append(_entry(newest, keys))
+    return tuple(found)
 
 
 def _entry(row: LedgerRow, keys: Keys) -> Entry:

@@ -31,7 +31,7 @@ from verifier.service.store.rows import (
 )
 
 LEASE = timedelta(seconds=15)
-"""How long a run is its worker's without a heartbeat: three beats of 5 s, and half of the 30 s within which work must resume."""
+"""How long a run is its worker's without a heartbeat: seven beats of 2 s, and half of the 30 s within which work must resume."""
 MAX_LOST = 5
 """After so many lost workers an audit fails: it may be what ends them."""
 MAX_ERROR_CHARS = 500
