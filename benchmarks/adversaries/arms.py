@@ -151,9 +151,9 @@ def _cheats() -> list[Arm]:
 
 def _mixtures() -> list[Arm]:
     """Every share in the deep suite to its end, and the two switches of `reflection` likewise."""
-    mixed = [_diluted(percent, audits) for percent, audits in ((50, 48), (20, 48), (10, 48), (5, 24), (2, 24))]
+    mixed = [_diluted(percent, audits) for percent, audits in ((50, 24), (20, 36), (10, 36), (5, 12), (2, 12))]
     switched = Arm(
-        "reflection-deep", "switch", REFLECTION, lambda cast, rng: _reflection(rng, DEEP_REQUESTS), 48, "as reflection, to the end",
+        "reflection-deep", "switch", REFLECTION, lambda cast, rng: _reflection(rng, DEEP_REQUESTS), 24, "as reflection, to the end",
         "deep", early_stop=False, claim=("reflection-70b", "llama-3"),
     )  # fmt: skip
     return [*mixed, switched]
