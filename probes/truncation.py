@@ -94,7 +94,8 @@ class TruncationProbe:
         keys = tuple(key for key, _ in echoes)
         log_e = 0.0
         if claimed in names:  # the ends may also have nothing to do with any vocabulary
-            ratio = log_mean_exp([logs[name] for name in names if name != claimed]) - max(none, _log_null(claimed, copies))
+            null = max(none, _log_null(claimed, copies), _log_shortened(claimed, copies))
+            ratio = log_mean_exp([logs[name] for name in names if name != claimed]) - null
             bound = len(echoes) * math.log(TRIAL_BOUND)
             log_e = min(bound, max(-bound, ratio))
         supports = claimed is not None and best == claimed
@@ -214,6 +215,14 @@ def _log_null(name: str, copies: Sequence[echo.Echo]) -> float:
     raised = [[dataclasses.replace(copy, tokens=max(least, copy.tokens)) for copy in copies] for least in LEAST_LIMITS]
     engines = max(_log_density(name, cut, shift, stripped) for cut in raised for shift in SHIFTS for stripped in STRIPPED)
     return max(engines, _log_eaten(name, copies))
+
+
+def _log_shortened(name: str, copies: Sequence[echo.Echo]) -> float:
+    """Log probability of the ends where the same number of unreported tokens (an empty thought) eats into every limit."""
+    shifts = range(min(SHIFTS) - 1, -max(copy.tokens for copy in copies), -1)
+    if name in counted_cuts.counted():
+        return counted_cuts.log_null(name, copies, shifts, (0,))
+    return max((_log_density(name, copies, shift) for shift in shifts), default=-math.inf)
 
 
 def _log_eaten(name: str, copies: Sequence[echo.Echo]) -> float:

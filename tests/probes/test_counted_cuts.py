@@ -10,7 +10,7 @@ import pytest
 from benchmarks.second import second
 from benchmarks.simulated import token_pieces
 from fingerprints.catalog import Claim
-from probes import counted_cuts, echo
+from probes import counted_cuts, echo, truncation
 from probes.plan import Plan
 from probes.probe import Evidence, Reply
 from probes.truncation import LEAST_LIMITS, SHIFTS, TruncationProbe
@@ -54,6 +54,17 @@ def test_reasoning_that_eats_into_a_genuine_claudes_limits_is_not_held_against_i
     asks = probe.next_round([])
     copies = [written("claude3", ask.payload, ask.max_tokens - 1 - i % 4) for i, ask in enumerate(asks)]
     assert probe.read([Reply(ask, status=200, text=copy, finish="length") for ask, copy in zip(asks, copies, strict=True)]).log_e <= 0.0
+
+
+@pytest.mark.parametrize("vocabulary", ["claude3", "gemma3"])
+def test_an_empty_thought_that_takes_as_much_of_every_limit_is_what_an_engine_does(vocabulary: str) -> None:
+    probe = TruncationProbe(Plan(seed=2, claim=Claim("m", None, vocabulary, None, False), echo_trials=6))
+    asks = probe.next_round([])
+    copies = [written(vocabulary, ask.payload, ask.max_tokens - 4) for ask in asks]
+    replies = [Reply(ask, status=200, text=copy, finish="length") for ask, copy in zip(asks, copies, strict=True)]
+    aligned = [copy for reply in replies if isinstance(copy := echo.align(reply, reply.ask.max_tokens), echo.Echo)]
+    shortened = truncation._log_shortened(vocabulary, aligned)
+    assert shortened > len(aligned) * math.log(0.5) > truncation._log_null(vocabulary, aligned)
 
 
 @pytest.mark.parametrize(("claimed", "true"), [("claude4.7", "o200k"), ("llama3", "claude4.7")])
